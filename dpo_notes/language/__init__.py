@@ -1,0 +1,1 @@
+"""Everything that knows a Transformer and a tokenizer."""

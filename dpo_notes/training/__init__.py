@@ -1,0 +1,1 @@
+"""One loop per file; loops import step, checkpoint and evaluate, never each other."""

@@ -1,0 +1,1 @@
+"""Small places where the truth is known."""
