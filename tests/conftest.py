@@ -7,4 +7,4 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-install_import_hook("dpo_notes", "beartype.beartype")
+install_import_hook("dpo_notes", "runtime_types.typechecker")

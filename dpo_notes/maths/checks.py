@@ -5,9 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-
-class InputError(ValueError):
-    """A value that the user gave and can mend. The message says what, what came, and what was expected."""
+from dpo_notes.maths.errors import InputError
 
 
 def check_positive(name: str, value: float) -> None:

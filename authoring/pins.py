@@ -1,0 +1,48 @@
+"""python authoring/pins.py    write requirements.txt and tests/requirements.txt anew from the ranges of pyproject.toml
+
+Needs the network and uv (`pip install uv`). Both files hold the whole closure for Python 3.11 and later on Linux, macOS
+and Windows; tests/requirements.txt only what the tests need on top. What torch brings for CUDA is left out: plain pip
+takes it as torch's own dependency, and the CPU build of torch then installs none of it.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TORCH = "torch==2.13.0"  # one release for everybody, so that results can be compared
+CUDA = ("cuda-", "nvidia-", "triton==")
+COMPILE = "uv pip compile --universal --fork-strategy fewest --python-version 3.11 pyproject.toml"
+HEADER = """\
+# {what}, from the ranges in pyproject.toml: `python authoring/pins.py`, that is
+# {command}
+# without the packages that the CUDA build of torch brings itself.
+"""
+
+
+def resolve(arguments: list[str], constraints: list[str]) -> list[str]:
+    """The pins, one line each, that uv finds for pyproject.toml under `constraints`."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "constraints.txt")
+        file.write_text("\n".join(constraints))
+        command = [sys.executable, "-m", *COMPILE.split(), *arguments]
+        command += ["--constraints", str(file), "--no-annotate", "--no-header", "--quiet"]
+        found = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return [line for line in found.splitlines() if not line.startswith(CUDA)]
+
+
+def main() -> None:
+    runtime = resolve([], [TORCH])
+    tests = [pin for pin in resolve(["--extra", "test"], runtime) if pin not in runtime]
+    for name, pins, what, command in (
+        ("requirements.txt", runtime, "Exact pins of all that dpo-notes needs", f"{COMPILE} (with {TORCH})"),
+        ("tests/requirements.txt", tests, "What the tests need besides requirements.txt", f"{COMPILE} --extra test"),
+    ):
+        text = HEADER.format(what=what, command=command) + "\n".join(pins) + "\n"
+        (ROOT / name).write_text(text, encoding="utf-8", newline="\n")
+        print(f"{name}: {len(pins)} pins")
+
+
+if __name__ == "__main__":
+    main()

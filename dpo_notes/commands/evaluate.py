@@ -1,0 +1,61 @@
+"""dpo-notes evaluate: a trained model against its reference, on comparisons and on what it says
+
+examples:
+  dpo-notes evaluate --model runs/embedded-dpo-1/model --beta 0.5
+  dpo-notes evaluate --model runs/mine/model --reference gpt2 --data my_test_pairs.jsonl
+"""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Model, reference and data."""
+    parser.add_argument("--model", required=True, help="a folder, or a hub name")
+    parser.add_argument("--reference", default="embedded", help="the model before training (default embedded)")
+    parser.add_argument("--data", default="embedded", help="comparisons (default: the embedded test file)")
+    parser.add_argument("--beta", type=float, default=0.1, help="scales the implicit rewards (default 0.1)")
+    parser.add_argument("--samples", type=int, default=256, help="prompts that the model answers (default 256)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print one metric a line."""
+    import torch
+    from accelerate import Accelerator
+
+    from dpo_notes.commands.report import best_accuracy
+    from dpo_notes.language.batches import in_order_of_length
+    from dpo_notes.language.chat import render
+    from dpo_notes.language.embedded import EMBEDDED
+    from dpo_notes.language.encode import encode_pairs
+    from dpo_notes.language.load import context_length, load_model
+    from dpo_notes.language.pairs import load_pairs
+    from dpo_notes.training.config import DPOConfig
+    from dpo_notes.training.dpo import evaluate_pairs
+    from dpo_notes.training.evaluate import on_policy_metrics
+    from dpo_notes.training.reference import ReferencedPairs
+
+    config = DPOConfig(beta=args.beta, eval_samples=args.samples, seed=args.seed, precision="fp32")
+    (policy, tokenizer), (reference, _) = load_model(args.model), load_model(args.reference)
+    pairs = load_pairs(args.data, split="test" if args.data == EMBEDDED else None)
+    encoded = encode_pairs(tokenizer, pairs, max_length=min(config.max_length, context_length(policy)))
+    accelerator = Accelerator()
+    policy, reference = policy.to(accelerator.device), reference.to(accelerator.device)
+    batches = in_order_of_length([len(pair) for pair in encoded], config.batch_size)
+    referenced = ReferencedPairs(encoded, reference, accelerator, config, batches=batches)
+    metrics = evaluate_pairs(policy, referenced, batches, config)
+    best = best_accuracy(pairs)
+    if best is not None:
+        metrics["best possible accuracy"] = best
+    if config.eval_samples:
+        metrics |= on_policy_metrics(
+            policy,
+            reference,
+            tokenizer,
+            [render(tokenizer, pair)[0] for pair in pairs[: config.eval_samples]],
+            max_new_tokens=max(len(pair.chosen) for pair in encoded),
+            generator=torch.Generator().manual_seed(config.seed),
+        )
+    for name, value in metrics.items():
+        print(f"{name:<24}{value:>12.4f}")
+    return 0

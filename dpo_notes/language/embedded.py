@@ -1,0 +1,18 @@
+"""Where the repository keeps the small GPT-2, its tokenizer and its comparisons."""
+
+from pathlib import Path
+
+import dpo_notes
+from dpo_notes.maths.checks import InputError
+
+EMBEDDED = "embedded"
+
+
+def data_folder() -> Path:
+    """The repository's `data/`, from any working directory. Raises InputError where the package came without it."""
+    folder = Path(dpo_notes.__file__).resolve().parent.parent / "data"
+    if not (folder / "gpt2-embedded").is_dir():
+        raise InputError(
+            f"no embedded model in {folder}; expected a clone of the repository, installed with `pip install -e .`"
+        )
+    return folder

@@ -1,0 +1,185 @@
+"""Data files as rows, each with its place ("FILE, line N" or "FILE, row N"): JSON Lines, JSON, CSV and Parquet."""
+
+import codecs
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from dpo_notes.language.wording import kind_of, listed, one_line
+from dpo_notes.maths.checks import InputError
+
+COLUMNS = ("prompt", "chosen", "rejected")
+KINDS = (".jsonl", ".json", ".csv", ".parquet")
+CSV_FIELD_LIMIT = 2**31 - 1  # characters; the csv module's own limit is 131,072, and a C long on Windows holds no more
+PARQUET_BATCH = 1024  # rows decoded at a time
+MESSAGES_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*['"](role|content)['"]\s*:""")
+
+
+class Row(NamedTuple):
+    """One row of a file, numbered from 1.
+
+    `value` is what stood there, not yet checked. Where one line could not be read and the next ones still can, it is
+    the InputError that says so: the reader goes on, and whoever takes the rows decides whether to.
+    """
+
+    place: str
+    value: object
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file, by the ending of its name; text is UTF-8, with or without a byte-order mark.
+
+    `.jsonl`: one object a line; blank lines are skipped and still counted. `.json`: a list of objects, counted as rows.
+    `.csv`: a header, then rows of text, blank lines skipped; the place is the line on which the row starts.
+    `.parquet`: read by pyarrow, which comes with the package `datasets`; columns other than COLUMNS are not decoded.
+    Raises InputError for another ending, for a file that cannot be opened, and for damage that hides what follows it.
+    """
+    readers = {".jsonl": _jsonl_rows, ".json": _json_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}
+    kind = path.suffix.lower()
+    if kind not in readers:
+        raise InputError(f"{path}: the name ends in {kind!r}; expected one of {', '.join(KINDS)}")
+    try:
+        yield from readers[kind](path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({one_line(error)}); expected a readable file") from error
+
+
+def find_file(folder: Path, split: str) -> Path:
+    """The one file of a folder that holds a split: `train.jsonl` for "train", or another of KINDS.
+
+    Raises InputError where there is none (naming what is there) or more than one.
+    """
+    try:
+        there = sorted(entry.name for entry in folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({one_line(error)}); expected a readable folder") from error
+    found = [split + kind for kind in KINDS if split + kind in there]
+    if len(found) != 1:
+        came = f"more than one file, {listed(found)}," if found else "no file"
+        expected = f"one of {', '.join(split + kind for kind in KINDS)}"
+        raise InputError(f"{folder}: {came} for the split {split!r}; there: {listed(there)}; expected {expected}")
+    return folder / found[0]
+
+
+def _jsonl_rows(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        for number, line in enumerate(_lines(file), start=1):
+            if line.strip():
+                yield Row(f"{path}, line {number}", _jsonl_value(path, line.rstrip(), number))
+
+
+def _jsonl_value(path: Path, line: bytes, number: int) -> object:
+    try:
+        return _parse_json(path, line, number, "one object on the line")
+    except InputError as error:
+        return error
+
+
+def _json_rows(path: Path) -> Iterator[Row]:
+    data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    if not data.strip():
+        return
+    expected = "a list of objects in the file (one object on each line is a .jsonl file)"
+    values = _parse_json(path, data, 1, expected)
+    if not isinstance(values, list):
+        raise InputError(f"{path}: holds {kind_of(values)}; expected {expected}")
+    for number, value in enumerate(values, start=1):
+        yield Row(f"{path}, row {number}", value)
+
+
+def _csv_rows(path: Path) -> Iterator[Row]:
+    earlier_limit = csv.field_size_limit(CSV_FIELD_LIMIT)
+    start = 1
+    try:
+        with path.open("rb") as file:
+            lines = (_decode(path, line, number) for number, line in enumerate(_lines(file), start=1))
+            reader = csv.reader(lines, strict=True)  # strict: a forgotten quote must not swallow the rest of the file
+            header = next((fields for fields in reader if fields), [])
+            _check_names_once(path, header)
+            start = reader.line_num + 1
+            for fields in reader:
+                if fields:
+                    yield Row(f"{path}, line {start}", _csv_value(f"{path}, line {start}", header, fields))
+                start = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(
+            f"{path}, line {start}: broken CSV in the row that starts here ({error}); expected commas, and double "
+            "quotes around a text with commas, line breaks or quotes (each written twice)"
+        ) from error
+    finally:
+        csv.field_size_limit(earlier_limit)
+
+
+def _csv_value(place: str, header: list[str], fields: list[str]) -> dict[str, str] | InputError:
+    if len(fields) != len(header):
+        return InputError(f"{place}: field count {len(fields)}; expected {len(header)}, as in the header")
+    row = dict(zip(header, fields, strict=True))
+    for name in COLUMNS:
+        if MESSAGES_AS_TEXT.match(row.get(name, "")):
+            return InputError(
+                f"{place}: {name} holds chat messages written out as text, all that a .csv file can carry; "
+                "expected plain text, or chat messages in a .jsonl, .json or .parquet file"
+            )
+    return row
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise InputError(f"{path}: Parquet needs pyarrow; install it with: pip install datasets") from error
+    number = 0
+    with path.open("rb") as file:
+        try:
+            table = ParquetFile(file)
+            names = table.schema_arrow.names
+            _check_names_once(path, names)
+            # Other columns may be large, or of types Python lacks; without the two responses the reader names them all.
+            decoded = [name for name in names if name in COLUMNS] if {"chosen", "rejected"} <= set(names) else names
+            for batch in table.iter_batches(PARQUET_BATCH, columns=decoded):
+                for index in range(batch.num_rows):
+                    number += 1
+                    yield Row(f"{path}, row {number}", batch.slice(index, 1).to_pylist()[0])
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path}, row {number}: not valid UTF-8 ({error.reason}); expected UTF-8 text") from error
+        except (ArrowException, OSError) as error:
+            raise InputError(f"{path}: broken Parquet ({one_line(error)}); expected a whole Parquet file") from error
+
+
+def _check_names_once(path: Path, names: list[str]) -> None:
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if twice:
+        raise InputError(f"{path}: more than one column {twice[0]!r}; there: {listed(names)}; expected one")
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines that end in a line feed alone (U+2028 and its like may stand inside a text), without byte-order mark."""
+    for number, line in enumerate(file):
+        yield line if number else line.removeprefix(codecs.BOM_UTF8)
+
+
+def _decode(path: Path, data: bytes, first_line: int) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = first_line + data.count(b"\n", 0, error.start)
+        byte = error.start - data.rfind(b"\n", 0, error.start)
+        raise InputError(
+            f"{path}, line {line}: not valid UTF-8 ({error.reason}: 0x{data[error.start]:02x}, byte {byte} of the "
+            "line); expected UTF-8 text"
+        ) from error
+
+
+def _parse_json(path: Path, data: bytes, first_line: int, expected: str) -> object:
+    text = _decode(path, data, first_line)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {first_line + error.lineno - 1}: broken JSON at column {error.colno} ({error.msg})"
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of nested brackets
+        where = f"line {first_line}: JSON beyond what can be read ({one_line(error)})"
+    raise InputError(f"{path}, {where}; expected {expected}")

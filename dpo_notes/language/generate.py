@@ -1,0 +1,126 @@
+"""Sampling from a language model with a generator: greedy, temperature, top-k and top-p."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+
+from dpo_notes.language.encode import encode_prompts
+from dpo_notes.language.load import context_length
+from dpo_notes.maths.checks import InputError
+
+PROMPTS_PER_FORWARD = 128
+
+
+def sample(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    generator: torch.Generator,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    max_new_tokens: int,
+) -> list[str]:
+    """One response text for each prompt, without end of text; one cut at `max_new_tokens` simply stops.
+
+    temperature: divides the logits; 0 takes the likeliest token (greedy). top_k: keeps the k likeliest tokens, 0 all.
+    top_p: keeps the smallest set of likeliest tokens with at least this probability, after temperature and top_k.
+    Prompts too long for the context lose their beginning. Raises InputError for values outside these ranges.
+    Known value: with temperature 1 and nothing cut, a response y comes with probability pi(y | x).
+    """
+    room = context_length(model) - max_new_tokens
+    if room < 1 or max_new_tokens < 1:
+        raise InputError(f"max_new_tokens is {max_new_tokens}; expected 1 to {context_length(model) - 1}")
+    ids = sample_ids(
+        model,
+        encode_prompts(tokenizer, prompts, max_length=room),
+        eos_id=tokenizer.eos_token_id,
+        generator=generator,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        max_new_tokens=max_new_tokens,
+    )
+    return tokenizer.batch_decode(ids, skip_special_tokens=True)
+
+
+@torch.no_grad()
+def sample_ids(
+    model: PreTrainedModel,
+    prompts: Sequence[tuple[int, ...]],
+    *,
+    eos_id: int,
+    generator: torch.Generator,
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    max_new_tokens: int,
+) -> list[list[int]]:
+    """One response for each tokenized prompt, as ids; it ends in `eos_id` unless it was cut. Arguments as in `sample`."""
+    if not temperature >= 0 or top_k < 0 or not 0 < top_p <= 1:
+        raise InputError(
+            f"temperature is {temperature}, top_k {top_k}, top_p {top_p}; expected at least 0, at least 0, above 0 to 1"
+        )
+    responses = []
+    for start in range(0, len(prompts), PROMPTS_PER_FORWARD):
+        part = prompts[start : start + PROMPTS_PER_FORWARD]
+        longest = max(len(prompt) for prompt in part)
+        input_ids = torch.tensor([(eos_id,) * (longest - len(prompt)) + tuple(prompt) for prompt in part])
+        padding = torch.tensor([longest - len(prompt) for prompt in part])
+        # Padded on the left, so that every next token is in the last column. GPT-2 counts positions from the first
+        # column, so the positions are given: they count from the first real token.
+        mask = (torch.arange(longest) >= padding[:, None]).to(model.device)
+        positions = (torch.arange(longest) - padding[:, None]).clamp(min=0).to(model.device)
+        tokens, cache = input_ids.to(model.device), DynamicCache(config=model.config)
+        done = torch.zeros(len(part), dtype=torch.bool)
+        drawn = []
+        for _ in range(max_new_tokens):
+            logits = model(
+                input_ids=tokens,
+                attention_mask=mask.long(),
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+            next_ids = _draw(
+                next_token_probs(logits.float(), temperature=temperature, top_k=top_k, top_p=top_p), generator
+            )
+            drawn.append(next_ids.cpu().masked_fill(done, eos_id))
+            done |= drawn[-1] == eos_id
+            if done.all():
+                break
+            tokens, positions = next_ids[:, None], positions[:, -1:] + 1
+            mask = torch.cat([mask, mask.new_ones(len(part), 1)], dim=1)
+        for row in torch.stack(drawn, dim=1).tolist():
+            responses.append(row[: row.index(eos_id) + 1] if eos_id in row else row)
+    return responses
+
+
+def next_token_probs(
+    logits: Float[Tensor, "batch vocab"], *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+) -> Float[Tensor, "batch vocab"]:
+    """The distribution that the next token is drawn from: temperature, then top-k, then top-p, each renormalised.
+
+    Temperature divides the logits: p^(1/T), renormalised. Known value: softmax(logits) at temperature 1, top_k 0, top_p 1.
+    """
+    if temperature == 0:
+        return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
+    probs = (logits / temperature).softmax(-1)
+    if top_k == 0 and top_p == 1:
+        return probs
+    ordered, order = probs.sort(dim=-1, descending=True, stable=True)
+    if top_k:
+        ordered[:, top_k:] = 0
+        ordered = ordered / ordered.sum(-1, keepdim=True)
+    # A token stays while the likelier ones together fall short of top_p: the smallest sufficient set.
+    ordered = ordered * (ordered.cumsum(-1) - ordered < top_p)
+    return torch.zeros_like(probs).scatter(-1, order, ordered / ordered.sum(-1, keepdim=True))
+
+
+def _draw(probs: Float[Tensor, "batch vocab"], generator: torch.Generator) -> Tensor:
+    return torch.multinomial(probs.to(generator.device), 1, generator=generator).squeeze(1).to(probs.device)

@@ -1,0 +1,83 @@
+"""log pi(y | x) of chosen and rejected responses, twice: readable, and fast. A test holds the two equal."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dpo_notes.language.batches import Batch, collate_pairs, in_order_of_length
+from dpo_notes.language.encode import encode_pairs
+from dpo_notes.language.load import context_length
+from dpo_notes.language.pairs import PreferencePair
+from dpo_notes.maths.logps import picked_logps, sequence_logps, token_logps
+
+PAIRS_PER_FORWARD = 16
+
+
+def response_logps(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[PreferencePair]
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """(chosen, rejected): log pi(y | x) of each response, in nats, summed over its tokens and the end of text.
+
+    log pi(y | x) = sum over t of log pi(y_t | x, y_<t). The graph is kept for a gradient; use torch.no_grad() without.
+    Long pairs are cut, and odd borders told, as in `encode_pairs`. Raises InputError for what that refuses.
+    Known value: -(tokens + 1) * log(vocabulary) for a model whose logits are all equal.
+    """
+    encoded = encode_pairs(tokenizer, pairs, max_length=context_length(model))
+    batches = in_order_of_length([len(pair) for pair in encoded], PAIRS_PER_FORWARD)
+    logps = [batch_logps(model, collate_pairs([encoded[i] for i in batch]).to(model.device)) for batch in batches]
+    chosen, rejected = (torch.cat(side) for side in zip(*logps, strict=True))
+    back = torch.tensor([index for batch in batches for index in batch]).argsort().to(model.device)
+    return chosen[back], rejected[back]
+
+
+def batch_logps_readable(
+    model: nn.Module, batch: Batch, *, reduction: str = "sum"
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """(chosen, rejected) response log-probabilities, in nats, the plain way: all logits, then the mask."""
+    logits = model(input_ids=batch.input_ids).logits
+    logps = token_logps(logits, batch.input_ids)
+    chosen, rejected = sequence_logps(logps, batch.response_mask, reduction=reduction).chunk(2)
+    return chosen, rejected
+
+
+def batch_logps(
+    model: nn.Module, batch: Batch, *, reduction: str = "sum"
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """(chosen, rejected) response log-probabilities, in nats: equal to the readable way, without the wasted logits.
+
+    Only the positions that predict a response token pass through the output head. For GPT-2 the head multiplies by
+    50,257 words, most of a small model's work, and prompts and padding would throw its result away.
+    """
+    values = picked_logps(response_logits(model, batch), batch.input_ids.flatten()[batch.response_index])
+    logps = values.new_zeros(batch.input_ids.numel()).index_copy(0, batch.response_index, values)
+    chosen, rejected = sequence_logps(
+        logps.view(batch.input_ids.shape), batch.response_mask, reduction=reduction
+    ).chunk(2)
+    return chosen, rejected
+
+
+def response_logits(model: nn.Module, batch: Batch) -> Float[Tensor, "tokens vocab"]:
+    """The logits that predict each response token, in the order of `batch.response_index`, and no others."""
+    with head_sees_only(model, batch.response_index - 1):  # the position before a token predicts it
+        return model(input_ids=batch.input_ids, use_cache=False).logits
+
+
+@contextmanager
+def head_sees_only(model: nn.Module, index: Int[Tensor, " tokens"]) -> Iterator[None]:
+    """While open, the model's output head gets only the positions `index` of its flattened input.
+
+    A hook on the head, because the model's own forward (with whatever it does after the head, and under any wrapper
+    for several processes) then runs as it is.
+    """
+    inner = getattr(model, "module", model)  # DistributedDataParallel keeps the model in `module`
+    hook = inner.get_output_embeddings().register_forward_pre_hook(
+        lambda head, inputs: (inputs[0].flatten(0, 1)[index],)
+    )
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -1,0 +1,107 @@
+"""Pictures: data and an `ax` in, the Axes out. One colour has one meaning in the whole project."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which can be told apart without colour vision.
+CHOSEN, REJECTED, POLICY, REFERENCE, MARGIN, TRUTH = "#0072B2", "#D55E00", "#009E73", "#666666", "#CC79A7", "#000000"
+
+Rows = Sequence[Mapping[str, float]]
+
+
+def metric_line(ax: Axes, rows: Rows, name: str, *, label: str, color: str, **style) -> Axes:
+    """One metric over the steps of those rows that have it; a single value is drawn as a point."""
+    points = [(row["step"], row[name]) for row in rows if name in row]
+    if len(points) == 1:
+        style["marker"] = "o"
+    ax.plot(*zip(*points, strict=True) if points else ([], []), label=label, color=color, **style)
+    return ax
+
+
+def loss_panel(ax: Axes, rows: Rows) -> Axes:
+    """Training loss, held-out loss, and log 2, where every DPO run begins."""
+    metric_line(ax, rows, "loss", label="training", color=POLICY, alpha=0.4)
+    metric_line(ax, rows, "eval/loss", label="held out", color=POLICY, marker=".")
+    ax.axhline(math.log(2), color=REFERENCE, linestyle=":", label="log 2: knows nothing")
+    return _finish(ax, "loss (nats)")
+
+
+def reward_panel(ax: Axes, rows: Rows) -> Axes:
+    """Implicit rewards of the held-out chosen and rejected responses, and their margin."""
+    prefix = _prefix(rows)
+    metric_line(ax, rows, prefix + "rewards/chosen", label="chosen", color=CHOSEN, marker=".")
+    metric_line(ax, rows, prefix + "rewards/rejected", label="rejected", color=REJECTED, marker="x")
+    metric_line(ax, rows, prefix + "rewards/margins", label="margin", color=MARGIN, linestyle="--")
+    return _finish(ax, "implicit reward (nats)")
+
+
+def accuracy_panel(ax: Axes, rows: Rows, *, best: float | None = None) -> Axes:
+    """Share of held-out pairs whose chosen response has the higher implicit reward, below the best share possible."""
+    prefix = _prefix(rows)
+    trained = [row for row in rows if row["step"] > 0]  # before training all rewards are equal: no accuracy to speak of
+    metric_line(ax, trained, prefix + "rewards/accuracies", label="policy", color=POLICY, marker=".")
+    if best is not None:
+        ax.axhline(best, color=TRUTH, linestyle="--", label="best possible")
+    ax.axhline(0.5, color=REFERENCE, linestyle=":", label="guessing")
+    ax.set_ylim(0.4, 1.0)
+    return _finish(ax, "accuracy")
+
+
+def logps_panel(ax: Axes, rows: Rows) -> Axes:
+    """Log-probabilities of the held-out chosen and rejected responses apart: both may fall while the margin grows."""
+    prefix = _prefix(rows)
+    metric_line(ax, rows, prefix + "logps/chosen", label="chosen", color=CHOSEN, marker=".")
+    metric_line(ax, rows, prefix + "logps/rejected", label="rejected", color=REJECTED, marker="x")
+    return _finish(ax, "log-probability (nats)")
+
+
+def kl_panel(ax: Axes, rows: Rows) -> Axes:
+    """On-policy KL from the reference, with bars of two standard errors."""
+    points = [(row["step"], row["eval/kl"], 2 * row["eval/kl_error"]) for row in rows if "eval/kl" in row]
+    if points:
+        steps, kl, error = zip(*points, strict=True)
+        ax.errorbar(steps, kl, error, label="KL(policy || reference)", color=POLICY, marker=".", capsize=2)
+    return _finish(ax, "KL (nats a response)")
+
+
+def speech_panel(ax: Axes, rows: Rows) -> Axes:
+    """What the policy says: its true reward and grammar where these are known, else the length of its responses."""
+    if any("eval/reward" in row for row in rows):
+        metric_line(ax, rows, "eval/reward", label="true reward (nats)", color=TRUTH, marker=".")
+        metric_line(ax, rows, "eval/grammatical", label="share grammatical", color=REFERENCE, linestyle="--")
+        return _finish(ax, "sampled responses")
+    metric_line(ax, rows, "eval/length", label="length", color=POLICY, marker=".")
+    return _finish(ax, "tokens a response")
+
+
+def training_curves(rows: Rows, *, title: str, best_accuracy: float | None = None) -> Figure:
+    """Six panels of one run: loss, implicit rewards, accuracy, log-probabilities, KL, and what the policy says."""
+    figure = Figure(figsize=(12, 6.5), layout="constrained")
+    FigureCanvasAgg(figure)  # outside pyplot: no window, and nothing to close
+    axes = figure.subplots(2, 3).flat
+    loss_panel(axes[0], rows)
+    reward_panel(axes[1], rows)
+    accuracy_panel(axes[2], rows, best=best_accuracy)
+    logps_panel(axes[3], rows)
+    kl_panel(axes[4], rows)
+    speech_panel(axes[5], rows)
+    figure.suptitle(title)
+    return figure
+
+
+def _prefix(rows: Rows) -> str:
+    """Held-out values where there are any, else those of the training batches."""
+    return "eval/" if any("eval/loss" in row for row in rows) else ""
+
+
+def _finish(ax: Axes, ylabel: str) -> Axes:
+    ax.set_xlabel("optimizer step")
+    ax.set_ylabel(ylabel)
+    ax.spines[["top", "right"]].set_visible(False)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize="small")
+    return ax

@@ -1,0 +1,33 @@
+"""Which pairs each optimizer step sees: fixed by seed and epoch alone, however the step is split."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+
+from dpo_notes.language.batches import batches_of_like_length
+
+Step = list[list[int]]  # the microbatches of one optimizer step, each a list of pair numbers
+
+
+def epoch_steps(
+    lengths: Sequence[int], *, batch_size: int, accumulation_steps: int, processes: int, seed: int, epoch: int
+) -> list[Step]:
+    """The steps of one epoch. Process number r takes the microbatches r, r + processes, … of each step.
+
+    A step holds batch_size * accumulation_steps * processes pairs, the epoch's last one perhaps fewer; so 8 pairs at
+    once, 8 microbatches of 1, and 2 processes of 4 are the same step. A last step with fewer pairs than processes is
+    left out: each process needs a microbatch.
+    """
+    generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)  # a seed of its own for every epoch
+    whole = batch_size * accumulation_steps * processes
+    batches = batches_of_like_length(lengths, whole, generator=generator)
+    return [_split(batch, batch_size * processes, processes) for batch in batches if len(batch) >= processes]
+
+
+def _split(batch: list[int], per_round: int, processes: int) -> Step:
+    """Microbatches, as even as can be, as many for each process."""
+    count = -(-len(batch) // per_round) * processes
+    size, longer = divmod(len(batch), count)
+    starts = [index * size + min(index, longer) for index in range(count + 1)]
+    return [batch[start:end] for start, end in pairwise(starts)]

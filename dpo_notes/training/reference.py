@@ -1,0 +1,66 @@
+"""Encoded pairs with what the reference policy says of them, scored once or at every use."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from dpo_notes.language.batches import Batch, collate_pairs
+from dpo_notes.language.encode import EncodedPair
+from dpo_notes.language.score import batch_logps
+from dpo_notes.training.config import DPOConfig
+
+
+class ReferencedPairs:
+    """Pairs by number, as batches on the device, with the reference's log-probabilities of both responses.
+
+    With `config.cache_reference` the reference scores all pairs here, once, in the given `batches` (lists of pair
+    numbers): policy and reference then see the same shapes and agree to the last digit before the first step.
+    Otherwise it scores a batch whenever that is used.
+    Without a reference its log-probabilities count as 0: a loss then gets the policy's own.
+    """
+
+    def __init__(
+        self,
+        pairs: Sequence[EncodedPair],
+        reference: PreTrainedModel | None,
+        accelerator: Accelerator,
+        config: DPOConfig,
+        *,
+        batches: Sequence[Sequence[int]],
+    ):
+        self.pairs, self.reference, self.accelerator = pairs, reference, accelerator
+        self.reduction = config.reduction
+        self.table: Tensor | None = None
+        if config.cache_reference or reference is None:
+            self.table = self._score_all(batches)
+
+    def batch(self, numbers: Sequence[int]) -> tuple[Batch, Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """(batch, chosen, rejected): the pairs with these numbers, and the reference's log-probabilities, in nats."""
+        batch = collate_pairs([self.pairs[number] for number in numbers]).to(self.accelerator.device)
+        if self.table is None:
+            chosen, rejected = self._score(batch)
+        else:
+            chosen, rejected = self.table[list(numbers)].to(self.accelerator.device, non_blocking=True).unbind(1)
+        return batch, chosen, rejected
+
+    @torch.no_grad()
+    def _score(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        mixed = self.accelerator.mixed_precision != "no"
+        with self.accelerator.autocast() if mixed else nullcontext():
+            return batch_logps(self.reference, batch, reduction=self.reduction)
+
+    def _score_all(self, batches: Sequence[Sequence[int]]) -> Tensor:
+        table = torch.zeros(len(self.pairs), 2, device=self.accelerator.device)
+        if self.reference is None:
+            return table.cpu()
+        left_out = sorted(set(range(len(self.pairs))).difference(*batches))
+        everything = [*batches, left_out] if left_out else list(batches)
+        for numbers in everything[self.accelerator.process_index :: self.accelerator.num_processes]:
+            batch = collate_pairs([self.pairs[number] for number in numbers]).to(self.accelerator.device)
+            table[list(numbers)] = torch.stack(self._score(batch), dim=1)
+        return self.accelerator.reduce(table, "sum").cpu()

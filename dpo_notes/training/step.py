@@ -1,0 +1,82 @@
+"""One optimizer step, written once for every loop: accumulate, clip, update, schedule, and one transfer of the metrics."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+Share = Callable[[object], dict[str, Tensor]]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or its gradient stopped being finite. The update was not made; the last checkpoint is whole."""
+
+
+class OptimizerStep:
+    """AdamW with warm-up and linear decay on a model that Accelerate prepared (device, precision, processes).
+
+    Arguments: `learning_rate` at its peak; `warmup_steps` and `total_steps` in optimizer steps; `weight_decay` on
+    matrices only, never on biases and norms; `max_grad_norm` is the L2 norm to which gradients are clipped; `adam_betas` as in Kingma and Ba (2015).
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        accelerator: Accelerator,
+        *,
+        learning_rate: float,
+        total_steps: int,
+        warmup_steps: int,
+        weight_decay: float,
+        max_grad_norm: float,
+        adam_betas: tuple[float, float] = (0.9, 0.999),
+    ):
+        matrices = [p for p in model.parameters() if p.requires_grad and p.dim() >= 2]
+        vectors = [p for p in model.parameters() if p.requires_grad and p.dim() < 2]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=adam_betas, fused=True)
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.accelerator = accelerator
+        self.learning_rate, self.max_grad_norm = learning_rate, max_grad_norm
+        self.total_steps, self.warmup_steps = total_steps, warmup_steps
+
+    def __call__(self, step: int, microbatches: Sequence[object], share: Share) -> dict[str, float]:
+        """Take step number `step` (from 1) and return its metrics with `loss`, `grad_norm` and `learning_rate`.
+
+        `share(microbatch)` returns tensors that add up, over microbatches and processes, to the means over the whole
+        step; "loss" among them is what gets differentiated. So splitting a batch changes nothing but rounding.
+        Raises TrainingDiverged where loss or gradient is not finite; the weights are then those before the step.
+        """
+        learning_rate = self.learning_rate_at(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        shares = [self._backward(batch, share, last=batch is microbatches[-1]) for batch in microbatches]
+        grad_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+        # The fused update reads this flag on the device and does nothing where it is 1: no wait for the host.
+        self.optimizer.optimizer.found_inf = (~torch.isfinite(grad_norm)).float()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        names = list(shares[0])
+        totals = self.accelerator.reduce(torch.stack([sum(s[name] for s in shares) for name in names]), "sum")
+        *values, norm = torch.cat([totals, grad_norm.reshape(1).to(totals)]).tolist()  # the step's only transfer
+        metrics = dict(zip(names, values, strict=True)) | {"grad_norm": norm, "learning_rate": learning_rate}
+        if not (math.isfinite(metrics["loss"]) and math.isfinite(norm)):
+            raise TrainingDiverged(
+                f"step {step}: loss {metrics['loss']}, gradient norm {norm}; the update was not made"
+            )
+        return metrics
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of step `step` (from 1): rises to its peak over the warm-up, then falls in a line towards 0."""
+        if step <= self.warmup_steps:
+            return self.learning_rate * step / self.warmup_steps
+        return self.learning_rate * (self.total_steps - step + 1) / (self.total_steps - self.warmup_steps)
+
+    def _backward(self, microbatch: object, share: Share, *, last: bool) -> dict[str, Tensor]:
+        processes = self.accelerator.num_processes
+        with self.accelerator.accumulate(self.model) if last else self.accelerator.no_sync(self.model):
+            metrics = share(microbatch)
+            self.accelerator.backward(metrics["loss"] * processes)  # processes average their gradients; we want the sum
+        return {name: value.detach() for name, value in metrics.items()}

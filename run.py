@@ -1,0 +1,151 @@
+"""Everything in one command, with the same words on Linux, macOS and Windows (python3 where that is its name).
+
+python run.py             train the embedded GPT-2 with DPO; says where curves and samples are and how to go on
+python run.py lab         open the notebooks in JupyterLab
+python run.py doctor      say whether this machine is ready, and how to mend what is not
+python run.py test        run the tests; --fast without notebooks, browser and slow ones, --slow with everything
+python run.py notebooks   for authors: execute the notebooks in place, all of them or those named
+
+The first call sets up the folder .venv beside this file; later calls start at once. What follows the job is passed on:
+`python run.py train --beta 0.5`, `python run.py lab --no-browser`, `python run.py test -k losses`.
+"""
+
+from __future__ import print_function
+
+import sys
+
+# Before anything else, and in a file that old Pythons can parse (no f-string): they must get as far as this line.
+if sys.version_info < (3, 11):
+    sys.exit("dpo-notes needs Python 3.11 or newer; %s is Python %d.%d." % ((sys.executable,) + sys.version_info[:2]))
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import time
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+ENV = ROOT / ".venv"
+PYTHON = ENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+READY = ENV / "dpo-notes-ready"  # marks the folder as ours; holds fingerprint() once set-up is complete, nothing before
+TESTS_READY = ENV / "dpo-notes-tests-ready"
+LOG = ENV / "dpo-notes-pip.log"
+LISTS = [ROOT / "requirements.txt", ROOT / "pyproject.toml"]
+TEST_LIST = ROOT / "tests" / "requirements.txt"
+
+JOBS = {
+    "train": ["-m", "dpo_notes", "train"],
+    "lab": ["-m", "dpo_notes", "lab"],
+    "doctor": ["-m", "dpo_notes", "doctor"],
+    "test": ["-m", "pytest", "-q"],
+    "notebooks": [str(ROOT / "authoring" / "execute.py")],
+}
+TEST_SCOPES = {"--fast": ["-m", "not (slow or notebooks or browser)"], "--slow": []}
+
+
+class SetupError(Exception):
+    """Set-up cannot go on; the message is the one line that the user reads."""
+
+
+def fingerprint(lists):
+    """What an environment was made for: Python and folder in the first line, a hash of the lists in the second."""
+    contents = b"\0".join(path.read_bytes() for path in lists)
+    return "Python %d.%d in %s\n%s" % (sys.version_info[:2] + (ROOT, hashlib.sha256(contents).hexdigest()))
+
+
+def read(stamp):
+    return stamp.read_text(encoding="utf-8") if stamp.exists() else ""
+
+
+def set_up():
+    """Make .venv, or bring it up to date; nothing where it is complete already."""
+    wanted = fingerprint(LISTS)
+    found = read(READY)
+    if PYTHON.exists() and found == wanted:
+        return
+    start = time.monotonic()
+    if PYTHON.exists() and found.split("\n")[0] == wanted.split("\n")[0]:
+        print("The requirements have changed: bringing %s up to date." % ENV, flush=True)
+    else:
+        print("Setting up %s. This is done once and takes some minutes, mostly downloads." % ENV, flush=True)
+        make_environment()
+    READY.write_text("", encoding="utf-8")  # if this is interrupted, the next call starts from an empty folder
+    pip_install("-r", str(ROOT / "requirements.txt"))
+    pip_install("--no-deps", "-e", str(ROOT))
+    READY.write_text(wanted, encoding="utf-8")
+    print("Set-up finished in %d s." % (time.monotonic() - start), flush=True)
+
+
+def set_up_tests():
+    """Install what the tests need besides, on first use."""
+    wanted = fingerprint(LISTS + [TEST_LIST])
+    if read(TESTS_READY) == wanted:
+        return
+    print("Installing what the tests need besides, once.", flush=True)
+    pip_install("-r", str(TEST_LIST), "-c", str(ROOT / "requirements.txt"))
+    TESTS_READY.write_text(wanted, encoding="utf-8")
+
+
+def make_environment():
+    """An empty environment in .venv; somebody else's environment of that name is left alone."""
+    if os.path.lexists(ENV) and not READY.exists() and not (ENV.is_dir() and not any(ENV.iterdir())):
+        raise SetupError("%s was not made by run.py and is left alone: rename or remove it, then try again." % ENV)
+    if importlib.util.find_spec("ensurepip") is None:
+        package = "python%d.%d-venv" % sys.version_info[:2]
+        raise SetupError("This Python lacks ensurepip. On Debian or Ubuntu: sudo apt install %s" % package)
+    ENV.mkdir(exist_ok=True)
+    READY.write_text("", encoding="utf-8")
+    for entry in ENV.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry != READY:
+            entry.unlink()
+    venv.create(ENV, with_pip=True, symlinks=os.name != "nt")
+
+
+def pip_install(*arguments):
+    command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--log", str(LOG)]
+    code = subprocess.run(command + list(arguments), cwd=ROOT, check=False).returncode
+    if code != 0:
+        raise SetupError("pip failed (exit code %d); its words stand above, and in full in %s" % (code, LOG))
+
+
+def run_job(job, arguments):
+    """The job's exit code. Ctrl-C reaches the job itself, which ends in its own way; this process only waits."""
+    if job == "test":
+        scope = next((TEST_SCOPES[word] for word in arguments if word in TEST_SCOPES), ["-m", "not slow"])
+        arguments = scope + [word for word in arguments if word not in TEST_SCOPES]
+    signal.signal(signal.SIGINT, lambda *_: None)
+    folder = ROOT if job == "test" else None  # elsewhere paths mean what they mean where the user stands
+    code = subprocess.run([str(PYTHON)] + JOBS[job] + arguments, cwd=folder, check=False).returncode
+    return code if code >= 0 else 128 - code  # ended by a signal: the number that a shell gives
+
+
+def main(words):
+    if words[:1] in (["-h"], ["--help"]):
+        print(__doc__.strip())
+        return 0
+    named = bool(words) and not words[0].startswith("-")
+    job, arguments = (words[0], words[1:]) if named else ("train", words)
+    if job not in JOBS:
+        print("run.py: no job %r; there are: %s" % (job, ", ".join(JOBS)), file=sys.stderr)
+        return 2
+    try:
+        set_up()
+        if job == "test":
+            set_up_tests()
+    except KeyboardInterrupt:
+        print("\nSet-up interrupted; the next call begins it again.", file=sys.stderr)
+        return 130
+    except (SetupError, OSError, subprocess.CalledProcessError) as problem:
+        print("Set-up failed: %s" % problem, file=sys.stderr)
+        return 1
+    return run_job(job, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
