@@ -5,6 +5,7 @@ python run.py lab         open the notebooks in JupyterLab
 python run.py doctor      say whether this machine is ready, and how to mend what is not
 python run.py test        run the tests; --fast without notebooks, browser and slow ones, --slow with everything
 python run.py notebooks   for authors: execute the notebooks in place, all of them or those named
+python run.py sample | evaluate | pretrain ...   the other commands of dpo-notes; with --help, what each one takes
 
 The first call sets up the folder .venv beside this file; later calls start at once. What follows the job is passed on:
 `python run.py train --beta 0.5`, `python run.py lab --no-browser`, `python run.py test -k losses`.
@@ -37,13 +38,10 @@ LOG = ENV / "dpo-notes-pip.log"
 LISTS = [ROOT / "requirements.txt", ROOT / "pyproject.toml"]
 TEST_LIST = ROOT / "tests" / "requirements.txt"
 
-JOBS = {
-    "train": ["-m", "dpo_notes", "train"],
-    "lab": ["-m", "dpo_notes", "lab"],
-    "doctor": ["-m", "dpo_notes", "doctor"],
-    "test": ["-m", "pytest", "-q"],
-    "notebooks": [str(ROOT / "authoring" / "execute.py")],
-}
+COMMANDS = ["train", "sample", "evaluate", "pretrain", "lab", "doctor"]  # those of dpo-notes
+JOBS = {name: ["-m", "dpo_notes", name] for name in COMMANDS}
+JOBS["test"] = ["-m", "pytest", "-q"]
+JOBS["notebooks"] = [str(ROOT / "authoring" / "execute.py")]
 TEST_SCOPES = {"--fast": ["-m", "not (slow or notebooks or browser)"], "--slow": []}
 
 

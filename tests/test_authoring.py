@@ -51,14 +51,15 @@ def test_two_executions_write_the_same_bytes_and_keep_pictures_and_words(tmp_pat
 
 def test_a_failing_notebook_stays_as_it_was_and_the_others_are_still_executed(tmp_path, capsys):
     bad = notebook_of(tmp_path / "00_bad.ipynb", ["1 + 1", "raise RuntimeError('no such pair')"])
-    good = notebook_of(tmp_path / "01_good.ipynb", ["1 + 1"])
+    good = [notebook_of(tmp_path / name, ["1 + 1"]) for name in ("01_good.ipynb", "02_good.ipynb")]
     before = bad.read_bytes()
-    assert execute.main([str(bad), str(good)]) == 1
+    assert execute.main([str(path) for path in (bad, *good)]) == 1
     assert bad.read_bytes() == before
-    assert nbformat.read(good, as_version=4).cells[0].outputs[0].data["text/plain"] == "2"
+    for path in good:
+        assert nbformat.read(path, as_version=4).cells[0].outputs[0].data["text/plain"] == "2"
     said = capsys.readouterr().out
     assert "00_bad.ipynb: failed" in said and "no such pair" in said and "\x1b" not in said
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["00_bad.ipynb", "01_good.ipynb"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [path.name for path in (bad, *good)]
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "not JSON"])

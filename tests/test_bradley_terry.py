@@ -14,7 +14,7 @@ from dpo_notes.maths.bradley_terry import (
     preference_probability,
     sample_preferences,
 )
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 REWARDS = torch.tensor([0.0, 1.0, -0.5, 2.0, 0.3], dtype=torch.float64)
 

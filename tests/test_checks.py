@@ -6,7 +6,8 @@ import jaxtyping
 import pytest
 import torch
 
-from dpo_notes.maths.checks import InputError, check_fraction, check_positive, check_same_shape, verify
+from dpo_notes.maths.checks import check_fraction, check_positive, check_same_shape, verify
+from dpo_notes.maths.errors import InputError
 
 
 @pytest.fixture(autouse=True)

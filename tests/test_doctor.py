@@ -13,7 +13,7 @@ import pytest
 
 from dpo_notes.commands import doctor
 from dpo_notes.language import embedded
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 
 def test_a_healthy_machine_is_ready(monkeypatch, capsys):

@@ -5,6 +5,7 @@ import argparse
 import pytest
 
 from dpo_notes.commands import lab
+from dpo_notes.maths.errors import InputError
 
 
 @pytest.mark.parametrize("words", [[], ["--no-browser", "--port", "9000"], ["--ip=0.0.0.0"], ["--help"], ["-y"]])
@@ -18,7 +19,7 @@ def test_every_word_that_follows_reaches_jupyterlab_after_the_folder(monkeypatch
     assert started == [[str(tmp_path), *words]]
 
 
-def test_a_package_without_notebooks_is_one_line(monkeypatch, tmp_path, capsys):
+def test_a_package_without_notebooks_is_told_to_clone(monkeypatch, tmp_path):
     monkeypatch.setattr(lab, "NOTEBOOKS", tmp_path / "notebooks")
-    assert lab.run(argparse.Namespace(arguments=[])) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(InputError, match="expected a clone"):
+        lab.run(argparse.Namespace(arguments=[]))

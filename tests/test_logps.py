@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from dpo_notes.maths import logps as logps_module
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.logps import picked_logps, sequence_logps, token_logps
 
 BATCH, TIME, VOCAB = 3, 6, 11

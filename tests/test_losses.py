@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dpo_notes.maths.bradley_terry import preference_probability
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_gradient_weight, dpo_loss, preference_metrics
 from dpo_notes.maths.optimum import implicit_reward
 

@@ -6,7 +6,7 @@ import jaxtyping
 import pytest
 import torch
 
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.optimum import implicit_reward, kl_divergence, log_partition, optimal_policy, rlhf_objective
 
 BETAS = [0.1, 1.0, 7.0]

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 import run
 from authoring.pins import CUDA, TORCH
+from dpo_notes import cli
 
 PROJECT = tomllib.loads((run.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PIN_FILES = [run.ROOT / "requirements.txt", run.TEST_LIST]
@@ -68,7 +69,7 @@ def test_conda_and_binder_get_the_same_lists():
 def test_help_prints_every_job():
     said = subprocess.run([sys.executable, run.__file__, "--help"], capture_output=True, text=True, check=True).stdout
     for job in run.JOBS:
-        assert "python run.py " + ("" if job == "train" else job) in said
+        assert re.search(rf"\b{job}\b", said)
     assert "--fast" in said and "--slow" in said
 
 
@@ -164,6 +165,10 @@ def test_each_job_runs_its_command_with_the_words_that_follow(recorder, words, c
     assert recorder.commands[-1] == command
 
 
+def test_every_command_of_dpo_notes_is_a_job():
+    assert run.COMMANDS == list(cli.COMMANDS)
+
+
 def test_an_unknown_job_is_one_line_and_sets_nothing_up(recorder, capsys):
     assert run.main(["trian"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -207,6 +212,16 @@ def test_a_list_that_changed_is_installed_into_the_environment_that_is_there(rec
     assert run.main(["test"]) == 0
     assert recorder.created == 1 and len(recorder.installs()) == 6
     assert "have changed" in capsys.readouterr().out
+
+
+def test_an_update_that_did_not_finish_is_no_environment_to_keep(recorder):
+    run.main([])
+    run.LISTS[0].write_text("numpy==2.4.6\n", encoding="utf-8")
+    recorder.codes = {"--no-deps": 1}
+    assert run.main([]) == 1
+    recorder.codes = {}
+    assert run.main([]) == 0
+    assert recorder.created == 2
 
 
 @pytest.mark.parametrize("change", ["another Python", "the folder was moved", "its Python is gone"])

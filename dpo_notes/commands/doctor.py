@@ -1,4 +1,7 @@
-"""dpo-notes doctor: is this machine ready? Reaches for no network."""
+"""dpo-notes doctor: say whether this machine is ready, and how to mend what is not
+
+It reaches for no network. The exit code is 0 where all is well, 1 where something is to be mended.
+"""
 
 import argparse
 import importlib.metadata
@@ -9,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from dpo_notes.maths.errors import InputError
 
 EMBEDDED_FILES = (
     "gpt2-embedded/config.json",
@@ -126,7 +131,6 @@ def check_device() -> list[Finding]:
 def check_data() -> list[Finding]:
     """The embedded model and comparisons, which everything needs that runs offline."""
     from dpo_notes.language.embedded import data_folder
-    from dpo_notes.maths.checks import InputError
 
     mend = "get a whole clone of the repository (in one that you have: `git checkout -- data`)"
     try:

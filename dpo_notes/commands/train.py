@@ -17,7 +17,6 @@ samples.md and checkpoint/.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 EMBEDDED = "embedded"

@@ -42,6 +42,7 @@ def train(args: argparse.Namespace) -> int:
     say = print if main else (lambda *words: None)
 
     model, tokenizer = load_model(args.model)
+    model.to(PartialState().device)
     pairs, eval_pairs = load_splits(args, seed=config.seed)
     reference = frozen_copy(model) if loss.needs_reference else None
     say(

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from dpo_notes.maths.checks import InputError, check_positive, check_same_shape
+from dpo_notes.maths.checks import check_positive, check_same_shape
+from dpo_notes.maths.errors import InputError
 
 ELO_PER_NAT = 400 / math.log(10)  # Elo's scale: 400 points are odds of 10 to 1
 MOST_STEPS = 200  # of Newton's method; a dozen are usual

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from dpo_notes.maths.checks import InputError, check_positive, check_same_shape
+from dpo_notes.maths.checks import check_positive, check_same_shape
+from dpo_notes.maths.errors import InputError
 
 KINDS = ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")
 

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dpo_notes.maths.checks import InputError, check_same_shape
+from dpo_notes.maths.checks import check_same_shape
+from dpo_notes.maths.errors import InputError
 
 
 def token_logps(

@@ -4,7 +4,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dpo_notes.maths.bradley_terry import preference_nll, preference_probability
-from dpo_notes.maths.checks import InputError, check_fraction, check_positive, check_same_shape
+from dpo_notes.maths.checks import check_fraction, check_positive, check_same_shape
+from dpo_notes.maths.errors import InputError
 
 
 def dpo_loss(

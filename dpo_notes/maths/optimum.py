@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dpo_notes.maths.checks import InputError, check_positive, check_same_shape
+from dpo_notes.maths.checks import check_positive, check_same_shape
+from dpo_notes.maths.errors import InputError
 
 NORMALISATION_TOLERANCE = 1e-3  # float32 log-softmax over a whole vocabulary stays well within it; raw logits do not
 

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dpo_notes.maths.checks import InputError, check_positive, check_same_shape
+from dpo_notes.maths.checks import check_positive, check_same_shape
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss
 
 

@@ -1,0 +1,81 @@
+"""dpo-notes pretrain: write the embedded world anew: corpus, tokenizer, GPT-2 and comparisons
+
+examples:
+  dpo-notes pretrain
+      rebuild data/ from the grammar, with the seed that made it
+  dpo-notes pretrain --output /tmp/world --steps 100
+      a quick, worse one elsewhere
+"""
+
+import argparse
+from pathlib import Path
+
+DOCUMENTS, TRAIN_PAIRS, TEST_PAIRS = 20_000, 3_000, 500
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to, and how much."""
+    parser.add_argument("--output", type=Path, help="folder to write to (default: the repository's data/)")
+    parser.add_argument("--steps", type=int, help="optimizer steps (default: as many as made the embedded model)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write corpus.txt, gpt2-embedded/ and comparisons/; print what came out."""
+    import json
+    from dataclasses import asdict
+
+    import torch
+    from tqdm import tqdm
+
+    import dpo_notes
+    from dpo_notes.language.comparisons import draw_comparisons
+    from dpo_notes.training.checkpoint import atomic_folder
+    from dpo_notes.training.pretrain import PretrainConfig, new_model, pretrain, train_tokenizer
+    from dpo_notes.worlds import reviews
+
+    output = args.output or Path(dpo_notes.__file__).resolve().parent.parent / "data"
+    config = PretrainConfig(seed=args.seed, **({} if args.steps is None else {"steps": args.steps}))
+    generator = torch.Generator().manual_seed(args.seed)
+    texts = [document.text for document in reviews.sample_documents(DOCUMENTS, generator=generator)]
+    tokenizer = train_tokenizer(texts, vocabulary_size=config.vocabulary_size)
+    model = new_model(tokenizer, config)
+    with tqdm(total=config.steps, unit="step", dynamic_ncols=True) as bar:
+        for row in pretrain(model, tokenizer, texts, config):
+            bar.update()
+            bar.set_postfix_str(f"loss {row["loss"]:.3f} nats a token")
+    model = model.cpu().eval()
+
+    with atomic_folder(output / "gpt2-embedded") as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    with atomic_folder(output / "corpus") as folder:
+        (folder / "corpus.txt").write_text("".join(text + "\n" for text in texts), encoding="utf-8")
+    with atomic_folder(output / "comparisons") as folder:
+        for split, count in (("train", TRAIN_PAIRS), ("test", TEST_PAIRS)):
+            with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
+                for pair, p in draw_comparisons(model, tokenizer, count, generator=generator):
+                    file.write(json.dumps(asdict(pair) | {"p_chosen": round(p, 4)}) + "\n")
+
+    print(f"{output}: loss {row["loss"]:.3f} nats a token at the last step")
+    print(describe(model, tokenizer, generator))
+    return 0
+
+
+def describe(model, tokenizer, generator) -> str:
+    """What the model says to 1000 prompts: grammar, the raters' reward, and how that goes with length."""
+    import torch
+
+    from dpo_notes.language.generate import sample
+    from dpo_notes.worlds import reviews
+
+    prompts = reviews.sample_prompts(1000, generator=generator)
+    answers = sample(model, tokenizer, prompts, generator=generator, max_new_tokens=96)
+    grammatical = sum(reviews.is_grammatical(prompt + answer) for prompt, answer in zip(prompts, answers, strict=True))
+    rewards = reviews.reward(prompts, answers)
+    lengths = torch.tensor([float(len(answer.split())) for answer in answers], dtype=rewards.dtype)
+    correlation = torch.corrcoef(torch.stack([lengths, rewards]))[0, 1]
+    return (
+        f"of 1000 samples {grammatical / 10:.1f}% grammatical; reward {rewards.mean():.2f} ± {rewards.std():.2f} nats; "
+        f"{lengths.mean():.1f} words; correlation of reward with length {correlation:.2f}"
+    )
