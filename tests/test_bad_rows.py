@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dpo_notes.language.pairs import load_pairs
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 USER = {"role": "user", "content": "q"}
 GOOD, BAD = ({"role": "assistant", "content": text} for text in "ab")

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerFast
 
 from dpo_notes.language.chat import PLAIN_CHAT_TEMPLATE, chat_template, render
 from dpo_notes.language.pairs import PreferencePair
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"

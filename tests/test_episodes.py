@@ -4,7 +4,7 @@ import pytest
 import torch
 from intervals import deviations
 
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 from dpo_notes.worlds.episodes import episode_losses, learn, sample_episodes
 from dpo_notes.worlds.gridworld import DISCOUNT, optimal_actions, optimal_values, policy_values, read_map
 

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from dpo_notes.language.files import Row, find_file, read_rows
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 ROW = b'{"chosen": "a", "rejected": "b"}'
 

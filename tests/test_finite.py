@@ -6,7 +6,7 @@ import torch
 from intervals import deviations
 
 from dpo_notes.maths.bradley_terry import sample_preferences
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.maths.optimum import kl_divergence, log_partition, optimal_policy, rlhf_objective
 from dpo_notes.worlds.finite import (

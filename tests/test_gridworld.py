@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 from dpo_notes.worlds.gridworld import (
     MOVES,
     action_values,

@@ -7,7 +7,7 @@ import huggingface_hub
 import pytest
 
 from dpo_notes.language.pairs import PreferencePair, load_pairs
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 CHAT = {
     "prompt": [{"role": "user", "content": "q"}],

@@ -13,7 +13,7 @@ import pytest
 from dpo_notes.language import pairs as pairs_module
 from dpo_notes.language.messages import Message
 from dpo_notes.language.pairs import PreferencePair, load_pairs
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 TEXTS = {"prompt": "p", "chosen": "a", "rejected": "b"}
 ALPHABET = [

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.optimum import kl_divergence
 from dpo_notes.maths.policy_gradient import (
     discounted_returns,

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     with tqdm(total=config.steps, unit="step", dynamic_ncols=True) as bar:
         for row in pretrain(model, tokenizer, texts, config):
             bar.update()
-            bar.set_postfix_str(f"loss {row["loss"]:.3f} nats a token")
+            bar.set_postfix_str(f"loss {row['loss']:.3f} nats a token")
     model = model.cpu().eval()
 
     with atomic_folder(output / "gpt2-embedded") as folder:
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
                 for pair, p in draw_comparisons(model, tokenizer, count, generator=generator):
                     file.write(json.dumps(asdict(pair) | {"p_chosen": round(p, 4)}) + "\n")
 
-    print(f"{output}: loss {row["loss"]:.3f} nats a token at the last step")
+    print(f"{output}: loss {row['loss']:.3f} nats a token at the last step")
     print(describe(model, tokenizer, generator))
     return 0
 

@@ -6,7 +6,7 @@ from transformers import PreTrainedTokenizerBase
 from dpo_notes.language.messages import Messages
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.language.wording import one_line
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 # "System: …", "User: …" and "Assistant: …", with an empty line between messages. The prompt ends in "Assistant:" and
 # the response begins with its space, as byte-level tokenizers write words. Nothing ends a turn but the end of text.

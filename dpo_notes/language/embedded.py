@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import dpo_notes
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 EMBEDDED = "embedded"
 

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dpo_notes.language.chat import render
 from dpo_notes.language.pairs import PreferencePair
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from dpo_notes.language.wording import kind_of, listed, one_line
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 COLUMNS = ("prompt", "chosen", "rejected")
 KINDS = (".jsonl", ".json", ".csv", ".parquet")

@@ -9,7 +9,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.load import context_length
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 PROMPTS_PER_FORWARD = 128
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dpo_notes.language.files import Row
 from dpo_notes.language.wording import one_line
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 HUB_TIMEOUT = 5.0  # seconds to see whether the hub answers at all; `datasets` alone would retry for half a minute
 

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.embedded import EMBEDDED, data_folder
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 
 def load_model(name_or_path: str | Path = EMBEDDED) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

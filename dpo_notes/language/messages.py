@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from dpo_notes.language.wording import kind_of, listed
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 ROLES = ("system", "user", "assistant")
 

@@ -14,7 +14,7 @@ from dpo_notes.language.files import COLUMNS, KINDS, Row, find_file, read_rows
 from dpo_notes.language.hub import hub_rows
 from dpo_notes.language.messages import Messages, as_text_or_messages, check_one_form, check_prompt, check_response
 from dpo_notes.language.wording import kind_of, listed
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 HUB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 

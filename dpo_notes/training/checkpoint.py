@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 
 KEPT_CHECKPOINTS = 2
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # one full copy, however the model is sharded

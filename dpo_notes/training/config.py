@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from dpo_notes.maths.checks import InputError, check_fraction, check_positive
+from dpo_notes.maths.checks import check_fraction, check_positive
+from dpo_notes.maths.errors import InputError
 
 
 @dataclass(frozen=True)

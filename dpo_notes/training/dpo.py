@@ -18,7 +18,7 @@ from dpo_notes.language.encode import EncodedPair, encode_pairs
 from dpo_notes.language.load import context_length
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.language.score import batch_logps
-from dpo_notes.maths.checks import InputError
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss, preference_metrics
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import DPOConfig

@@ -25,11 +25,11 @@ class PretrainConfig:
     layers: int = 4
     channels: int = 160
     heads: int = 4
-    steps: int = 900  # optimizer steps
-    batch_size: int = 32  # blocks of `context` tokens a step
-    learning_rate: float = 3e-3  # high, as small models take it
-    warmup_steps: int = 50
-    weight_decay: float = 0.1
+    steps: int = 2500  # optimizer steps
+    batch_size: int = 16  # blocks of `context` tokens a step
+    learning_rate: float = 4e-3  # high, as small models take it
+    warmup_steps: int = 100
+    weight_decay: float = 0.02
     adam_betas: tuple[float, float] = (0.9, 0.95)  # a shorter memory than the default suits few steps
     max_grad_norm: float = 1.0
     seed: int = 0

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dpo_notes.maths.checks import InputError, check_positive
+from dpo_notes.maths.checks import check_positive
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.policy_gradient import discounted_returns, masked_mean, reinforce_loss
 from dpo_notes.worlds.gridworld import DISCOUNT, GridWorld
 

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dpo_notes.maths.bradley_terry import preference_nll, preference_probability
-from dpo_notes.maths.checks import InputError, check_positive, check_same_shape
+from dpo_notes.maths.checks import check_positive, check_same_shape
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.maths.optimum import rlhf_objective
 from dpo_notes.maths.policy_gradient import kl_k1, reinforce_loss

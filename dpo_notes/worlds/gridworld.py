@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dpo_notes.maths.checks import InputError, check_fraction
+from dpo_notes.maths.checks import check_fraction
+from dpo_notes.maths.errors import InputError
 
 CAT, EMPTY, BROOM, BATHTUB, MEAT = "C.BTM"
 REWARD_ON_ENTERING = {CAT: 0.0, EMPTY: 0.0, BROOM: -1.0, BATHTUB: -10.0, MEAT: 100.0}
