@@ -7,12 +7,14 @@ examples:
 
 import argparse
 
+from dpo_notes.language.embedded import EMBEDDED
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, reference and data."""
     parser.add_argument("--model", required=True, help="a folder, or a hub name")
-    parser.add_argument("--reference", default="embedded", help="the model before training (default embedded)")
-    parser.add_argument("--data", default="embedded", help="comparisons (default: the embedded test file)")
+    parser.add_argument("--reference", default=EMBEDDED, help="the model before training (default embedded)")
+    parser.add_argument("--data", default=EMBEDDED, help="comparisons (default: the embedded test file)")
     parser.add_argument("--beta", type=float, default=0.1, help="scales the implicit rewards (default 0.1)")
     parser.add_argument("--samples", type=int, default=256, help="prompts that the model answers (default 256)")
     parser.add_argument("--seed", type=int, default=0)
@@ -21,16 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print one metric a line."""
     import torch
-    from accelerate import Accelerator
 
     from dpo_notes.commands.report import best_accuracy
     from dpo_notes.language.batches import in_order_of_length
     from dpo_notes.language.chat import render
-    from dpo_notes.language.embedded import EMBEDDED
     from dpo_notes.language.encode import encode_pairs
     from dpo_notes.language.load import context_length, load_model
     from dpo_notes.language.pairs import load_pairs
+    from dpo_notes.maths.errors import InputError
     from dpo_notes.training.config import DPOConfig
+    from dpo_notes.training.device import new_accelerator
     from dpo_notes.training.dpo import evaluate_pairs
     from dpo_notes.training.evaluate import on_policy_metrics
     from dpo_notes.training.reference import ReferencedPairs
@@ -39,8 +41,10 @@ def run(args: argparse.Namespace) -> int:
     (policy, tokenizer), (reference, _) = load_model(args.model), load_model(args.reference)
     pairs = load_pairs(args.data, split="test" if args.data == EMBEDDED else None)
     encoded = encode_pairs(tokenizer, pairs, max_length=min(config.max_length, context_length(policy)))
-    accelerator = Accelerator()
+    accelerator = new_accelerator()
     policy, reference = policy.to(accelerator.device), reference.to(accelerator.device)
+    if reference.get_input_embeddings().weight.shape[0] != policy.get_input_embeddings().weight.shape[0]:
+        raise InputError(f"{args.model} and {args.reference} embed different numbers of tokens; expected one tokenizer")
     batches = in_order_of_length([len(pair) for pair in encoded], config.batch_size)
     referenced = ReferencedPairs(encoded, reference, accelerator, config, batches=batches)
     metrics = evaluate_pairs(policy, referenced, batches, config)

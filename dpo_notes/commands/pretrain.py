@@ -10,6 +10,8 @@ examples:
 import argparse
 from pathlib import Path
 
+from dpo_notes.language.embedded import DATA
+
 DOCUMENTS, TRAIN_PAIRS, TEST_PAIRS = 20_000, 3_000, 500
 
 
@@ -28,13 +30,12 @@ def run(args: argparse.Namespace) -> int:
     import torch
     from tqdm import tqdm
 
-    import dpo_notes
     from dpo_notes.language.comparisons import draw_comparisons
     from dpo_notes.training.checkpoint import atomic_folder
     from dpo_notes.training.pretrain import PretrainConfig, new_model, pretrain, train_tokenizer
     from dpo_notes.worlds import reviews
 
-    output = args.output or Path(dpo_notes.__file__).resolve().parent.parent / "data"
+    output = args.output or DATA
     config = PretrainConfig(seed=args.seed, **({} if args.steps is None else {"steps": args.steps}))
     generator = torch.Generator().manual_seed(args.seed)
     texts = [document.text for document in reviews.sample_documents(DOCUMENTS, generator=generator)]

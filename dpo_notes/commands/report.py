@@ -40,7 +40,7 @@ def gains(rows: Rows, *, best: float | None) -> str:
     # Before training policy and reference give every pair a margin of 0: it can only guess.
     lines.append(f"{'accuracy':<34}{'guessing':>10}{last['eval/rewards/accuracies']:>10.1%}")
     if best is not None:
-        lines.append(f"{'  best possible (true reward known)':<34}{'':>10}{best:>10.1%}")
+        lines.append(f"{'  best possible accuracy':<34}{'':>10}{best:>10.1%}")
     if "eval/kl" in last:
         lines.append(
             _line("KL from the reference (nats)", first, last, "eval/kl", ".2f") + f"  ± {last['eval/kl_error']:.2f}"

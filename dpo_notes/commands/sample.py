@@ -9,10 +9,12 @@ examples:
 
 import argparse
 
+from dpo_notes.language.embedded import EMBEDDED
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of sampling."""
-    parser.add_argument("--model", default="embedded", help="embedded, a folder, or a hub name such as gpt2")
+    parser.add_argument("--model", default=EMBEDDED, help="embedded, a folder, or a hub name such as gpt2")
     parser.add_argument("--prompt", action="append", required=True, help="as often as needed")
     parser.add_argument("--count", type=int, default=1, help="answers to each prompt (default 1)")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default 1)")

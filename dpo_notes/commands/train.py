@@ -19,7 +19,8 @@ samples.md and checkpoint/.
 import argparse
 from pathlib import Path
 
-EMBEDDED = "embedded"
+from dpo_notes.language.embedded import EMBEDDED
+
 # Tuned on the embedded world: reward well above the base model's while the texts stay grammatical.
 EMBEDDED_PRESET = {
     "beta": 0.5,

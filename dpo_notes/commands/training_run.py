@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 
 from dpo_notes.commands.report import best_accuracy, gains, read_rows, write_samples
-from dpo_notes.commands.train import EMBEDDED, EMBEDDED_PRESET
+from dpo_notes.commands.train import EMBEDDED_PRESET
 from dpo_notes.language.chat import chat_template, render
+from dpo_notes.language.embedded import EMBEDDED
 from dpo_notes.language.generate import sample
 from dpo_notes.language.load import context_length, frozen_copy, load_model
 from dpo_notes.language.pairs import PreferencePair, load_pairs
@@ -25,6 +25,7 @@ from dpo_notes.language.split import hold_out
 from dpo_notes.maths.errors import InputError
 from dpo_notes.teaching.plots import training_curves
 from dpo_notes.training.config import DPOConfig
+from dpo_notes.training.device import process_state
 from dpo_notes.training.dpo import train_dpo
 from dpo_notes.training.losses_by_name import loss_named
 from dpo_notes.training.step import TrainingDiverged
@@ -38,11 +39,11 @@ def train(args: argparse.Namespace) -> int:
     loss = loss_named(args.loss)
     config = make_config(args, reduction=loss.reduction)
     folder = _run_folder(args)
-    main = PartialState().is_main_process
+    main = process_state().is_main_process
     say = print if main else (lambda *words: None)
 
     model, tokenizer = load_model(args.model)
-    model.to(PartialState().device)
+    model.to(process_state().device)
     pairs, eval_pairs = load_splits(args, seed=config.seed)
     reference = frozen_copy(model) if loss.needs_reference else None
     say(
@@ -181,8 +182,8 @@ def _write_config(folder: Path, words: list[str], args: argparse.Namespace, conf
         "loss": args.loss,
         "config": dataclasses.asdict(config),
         **facts,
-        "processes": PartialState().num_processes,
-        "device": str(PartialState().device),
+        "processes": process_state().num_processes,
+        "device": str(process_state().device),
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},

@@ -61,6 +61,6 @@ def batches_of_like_length(
 
 
 def in_order_of_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Every index once, from the shortest to the longest, in batches of `batch_size`: for scoring, without padding to speak of."""
+    """Every index once, from the shortest to the longest, in batches of `batch_size`: for scoring, with least padding."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

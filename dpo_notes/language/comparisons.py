@@ -21,9 +21,11 @@ def draw_comparisons(
 
     Prompts come from the review world, both responses from the model at temperature 1. The rater prefers a to b with
     probability sigma(reward a - reward b), so p(chosen) is below 1/2 where the choice came out against the odds.
-    Draws with two equal responses or an empty one are thrown away and drawn again.
+    Draws with two equal responses or an empty one are thrown away, as are repeated ones, and drawn again.
     """
-    found: list[tuple[PreferencePair, float]] = []
+    # In order; two responses that meet again on a prompt keep their first label. To keep both labels where they differ
+    # but one where they agree would favour neither response, whatever their rewards.
+    found: dict[tuple[str, frozenset[str]], tuple[PreferencePair, float]] = {}
     while len(found) < count:
         prompts = reviews.sample_prompts(count - len(found), generator=generator)
         texts = sample(model, tokenizer, prompts * 2, generator=generator, max_new_tokens=max_new_tokens)
@@ -33,5 +35,6 @@ def draw_comparisons(
         probability = preference_probability(*rewards[ranked].unbind(1))
         for prompt, (chosen, rejected), p in zip(prompts, ranked.tolist(), probability.tolist(), strict=True):
             if texts[chosen] != texts[rejected] and texts[chosen].strip() and texts[rejected].strip():
-                found.append((PreferencePair(prompt, texts[chosen], texts[rejected]), p))
-    return found
+                pair = PreferencePair(prompt, texts[chosen], texts[rejected])
+                found.setdefault((prompt, frozenset((pair.chosen, pair.rejected))), (pair, p))
+    return list(found.values())

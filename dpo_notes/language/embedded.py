@@ -6,13 +6,13 @@ import dpo_notes
 from dpo_notes.maths.errors import InputError
 
 EMBEDDED = "embedded"
+DATA = Path(dpo_notes.__file__).resolve().parent.parent / "data"
 
 
 def data_folder() -> Path:
     """The repository's `data/`, from any working directory. Raises InputError where the package came without it."""
-    folder = Path(dpo_notes.__file__).resolve().parent.parent / "data"
-    if not (folder / "gpt2-embedded").is_dir():
+    if not (DATA / "gpt2-embedded").is_dir():
         raise InputError(
-            f"no embedded model in {folder}; expected a clone of the repository, installed with `pip install -e .`"
+            f"no embedded model in {DATA}; expected a clone of the repository, installed with `pip install -e .`"
         )
-    return folder
+    return DATA

@@ -68,27 +68,39 @@ def encode_pairs(
 def encode_prompts(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], *, max_length: int
 ) -> list[tuple[int, ...]]:
-    """The prompts as token ids, for sampling, by the rules of `encode_pairs`: no spaces at the end, never empty."""
-    ids = _encode(tokenizer, [prompt.rstrip(" ") for prompt in prompts])
-    return [tuple((prompt or [_beginning(tokenizer)])[-max_length:]) for prompt in ids]
+    """The prompts as token ids, for sampling, by the rules of `encode_pairs`: no spaces at the end, never empty.
+
+    A prompt of more than `max_length` tokens loses its beginning; one warning counts such prompts.
+    """
+    ids = [ids or [_beginning(tokenizer)] for ids in _encode(tokenizer, [prompt.rstrip(" ") for prompt in prompts])]
+    cut = sum(len(prompt) > max_length for prompt in ids)
+    if cut:
+        warnings.warn(
+            f"longer than {max_length} tokens: {cut} of {len(ids)} prompts lost their beginning.", stacklevel=2
+        )
+    return [tuple(prompt[-max_length:]) for prompt in ids]
 
 
 def _texts(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair, number: int) -> tuple[str, str, str]:
+    for name in ("prompt", "chosen", "rejected"):
+        texts = [getattr(pair, name)] if pair.is_text else [message.content for message in getattr(pair, name)]
+        if any(tokenizer.eos_token in text for text in texts):
+            raise InputError(
+                f"pair {number}: {name} holds {tokenizer.eos_token}; expected text without it: it is appended"
+            )
     try:
         prompt, chosen, rejected = render(tokenizer, pair)
     except InputError as error:
         raise InputError(f"pair {number}: {error}") from error
-    for name, text in (("prompt", prompt), ("chosen", chosen), ("rejected", rejected)):
-        if pair.is_text and tokenizer.eos_token in text:
-            raise InputError(
-                f"pair {number}: {name} holds {tokenizer.eos_token}; expected text without it: it is appended"
-            )
     spaces = prompt[len(prompt.rstrip(" ")) :]
     return prompt.rstrip(" "), spaces + chosen, spaces + rejected
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    return tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+    if not texts:
+        return []
+    # Not verbose, because transformers would warn of texts longer than the context, which are cut here by our own rule.
+    return tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
 
 
 def _count_straddling(tokenizer: PreTrainedTokenizerBase, texts: list, columns: list) -> int:

@@ -29,9 +29,12 @@ def sample(
 
     temperature: divides the logits; 0 takes the likeliest token (greedy). top_k: keeps the k likeliest tokens, 0 all.
     top_p: keeps the smallest set of likeliest tokens with at least this probability, after temperature and top_k.
-    Prompts too long for the context lose their beginning. Raises InputError for values outside these ranges.
+    Prompts too long for the context lose their beginning, with a warning. Raises InputError for values outside these
+    ranges, and for one text where a list of prompts belongs.
     Known value: with temperature 1 and nothing cut, a response y comes with probability pi(y | x).
     """
+    if isinstance(prompts, str):  # a sequence too, of letters
+        raise InputError(f"prompts is the text {prompts!r:.80}; expected a list of texts")
     room = context_length(model) - max_new_tokens
     if room < 1 or max_new_tokens < 1:
         raise InputError(f"max_new_tokens is {max_new_tokens}; expected 1 to {context_length(model) - 1}")
@@ -45,13 +48,13 @@ def sample(
         top_p=top_p,
         max_new_tokens=max_new_tokens,
     )
-    return tokenizer.batch_decode(ids, skip_special_tokens=True)
+    return [tokenizer.decode(response, skip_special_tokens=True) for response in ids]
 
 
 @torch.no_grad()
 def sample_ids(
     model: PreTrainedModel,
-    prompts: Sequence[tuple[int, ...]],
+    prompts: Sequence[Sequence[int]],
     *,
     eos_id: int,
     generator: torch.Generator,
@@ -106,19 +109,21 @@ def next_token_probs(
 ) -> Float[Tensor, "batch vocab"]:
     """The distribution that the next token is drawn from: temperature, then top-k, then top-p, each renormalised.
 
-    Temperature divides the logits: p^(1/T), renormalised. Known value: softmax(logits) at temperature 1, top_k 0, top_p 1.
+    Temperature divides the logits: p^(1/T), renormalised. Of equally likely tokens, the one with the lower id goes first.
+    Known value: softmax(logits) at temperature 1, top_k 0, top_p 1.
     """
     if temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
-    probs = (logits / temperature).softmax(-1)
+    # Less the largest first, so that a low temperature brings -infinity to the others, never infinity to the likeliest.
+    probs = ((logits - logits.amax(dim=-1, keepdim=True)) / temperature).softmax(-1)
     if top_k == 0 and top_p == 1:
         return probs
     ordered, order = probs.sort(dim=-1, descending=True, stable=True)
     if top_k:
         ordered[:, top_k:] = 0
         ordered = ordered / ordered.sum(-1, keepdim=True)
-    # A token stays while the likelier ones together fall short of top_p: the smallest sufficient set.
-    ordered = ordered * (ordered.cumsum(-1) - ordered < top_p)
+    if top_p < 1:  # a token stays while the likelier ones together fall short of top_p: the smallest sufficient set
+        ordered = ordered * (ordered.cumsum(-1) - ordered < top_p)
     return torch.zeros_like(probs).scatter(-1, order, ordered / ordered.sum(-1, keepdim=True))
 
 

@@ -6,7 +6,7 @@ from dpo_notes.language.files import Row
 from dpo_notes.language.wording import one_line
 from dpo_notes.maths.errors import InputError
 
-HUB_TIMEOUT = 5.0  # seconds to see whether the hub answers at all; `datasets` alone would retry for half a minute
+HUB_TIMEOUT = 5.0  # seconds to see whether the hub answers at all; the libraries alone retry for half a minute
 
 
 def hub_rows(name: str, split: str) -> Iterator[Row]:
@@ -21,8 +21,12 @@ def hub_rows(name: str, split: str) -> Iterator[Row]:
         raise InputError(
             f"{name}: hub names need the package datasets; install it with: pip install datasets"
         ) from error
-    if not datasets.config.HF_HUB_OFFLINE:
-        _check_hub_answers(name)
+    silence = None if datasets.config.HF_HUB_OFFLINE else why_hub_is_silent()
+    if silence is not None:
+        raise InputError(
+            f"{name}: no such file or folder, and the Hugging Face hub does not answer ({silence}); expected a "
+            "path, or a network (with HF_HUB_OFFLINE=1 a data set is taken from the cache)"
+        )
     try:
         table = datasets.load_dataset(name, split=split)
     except Exception as error:  # of many kinds: no such name or split, gated, offline and not in the cache, a full disk
@@ -34,13 +38,12 @@ def hub_rows(name: str, split: str) -> Iterator[Row]:
         yield Row(f"{name} [{split}], row {number}", row)
 
 
-def _check_hub_answers(name: str) -> None:
+def why_hub_is_silent() -> str | None:
+    """What keeps the hub from answering, in one line, found within HUB_TIMEOUT seconds; None where it answers."""
     import huggingface_hub
 
     try:
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_TIMEOUT)
-    except Exception as error:  # its class belongs to whichever HTTP library the hub client uses
-        raise InputError(
-            f"{name}: no such file or folder, and the Hugging Face hub does not answer ({one_line(error)}); expected a "
-            "path, or a network (with HF_HUB_OFFLINE=1 a data set is taken from the cache)"
-        ) from error
+    except Exception as error:  # noqa: BLE001 - its class belongs to whichever HTTP library the hub client uses
+        return one_line(error)
+    return None

@@ -1,12 +1,18 @@
-"""Load a causal language model and its tokenizer: the embedded one, `gpt2`, or any path or hub name; freeze a reference."""
+"""Load a causal language model and its tokenizer: the embedded one, `gpt2`, or any folder or hub name; freeze a reference."""
 
 import copy
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from dpo_notes.language.embedded import EMBEDDED, data_folder
+from dpo_notes.language.hub import why_hub_is_silent
+from dpo_notes.language.wording import one_line
 from dpo_notes.maths.errors import InputError
 
 
@@ -14,23 +20,29 @@ def load_model(name_or_path: str | Path = EMBEDDED) -> tuple[PreTrainedModel, Pr
     """(model, tokenizer) in float32 and in evaluation mode, so that dropout is off: in DPO it would be noise in a difference.
 
     `name_or_path`: "embedded" for the repository's small GPT-2, a folder in the Hugging Face layout, or a hub name
-    such as "gpt2". Weights are read from safetensors only. A tokenizer without padding gets end of text as padding:
-    padding is masked by length, so its id does not matter.
+    such as "gpt2". Weights are read from safetensors only, and code that a folder brings is never run. Where the hub
+    does not answer, its cache is looked into. A tokenizer without padding gets end of text as padding: padding is
+    masked by length, so its id does not matter.
     Raises InputError, in one line, for a folder without a whole set of weights and for a tokenizer that does not fit.
     Known value: the embedded model has 4 layers and 160 channels.
     """
-    if name_or_path == EMBEDDED:
-        name_or_path = data_folder() / "gpt2-embedded"
-    try:
+    place = data_folder() / "gpt2-embedded" if name_or_path == EMBEDDED else name_or_path
+    if os.path.isfile(place):
+        raise InputError(f"{place}: a file; expected a folder in the Hugging Face layout, or a hub name")
+    options = {"trust_remote_code": False, "local_files_only": os.path.isdir(place) or why_hub_is_silent() is not None}
+    with _loading("model", place):
         model, report = AutoModelForCausalLM.from_pretrained(
-            name_or_path, dtype="float32", use_safetensors=True, output_loading_info=True
+            place,
+            dtype="float32",
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are in the report, which is checked here
+            **options,
         )
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"cannot load a model from {name_or_path}: {_first_line(error)}") from error
-    if report["missing_keys"]:
-        raise InputError(f"{name_or_path}: weights lack {min(report['missing_keys'])} and perhaps more")
-    check_tokenizer_fits(model, tokenizer, name=str(name_or_path))
+    _check_weights(report, name=f"{place}: {type(model).__name__}")
+    with _loading("tokenizer", place):
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+    check_tokenizer_fits(model, tokenizer, name=str(place))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.eval(), tokenizer
@@ -49,9 +61,10 @@ def check_tokenizer_fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
         raise InputError(
             f"{name}: the tokenizer turns text into no tokens; expected tokenizer.json or vocab.json and merges.txt"
         )
-    if len(tokenizer) > rows:
+    highest = max(tokenizer.get_vocab().values())  # perhaps above the number of tokens, as there may be gaps
+    if highest >= rows:
         raise InputError(
-            f"{name}: the tokenizer has {len(tokenizer)} tokens but the model embeds {rows}; they do not belong together"
+            f"{name}: the tokenizer has ids up to {highest} but the model embeds {rows}; they do not belong together"
         )
     if tokenizer.eos_token_id is None:
         raise InputError(f"{name}: the tokenizer has no end-of-text token; expected eos_token to be set")
@@ -62,5 +75,29 @@ def context_length(model: PreTrainedModel) -> int:
     return model.config.max_position_embeddings
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _check_weights(report: dict, *, name: str) -> None:
+    if report["missing_keys"]:
+        raise InputError(f"{name}: the weights lack {min(report['missing_keys'])} and perhaps more")
+    if report["mismatched_keys"]:
+        weight, came, expected = min(report["mismatched_keys"])
+        raise InputError(f"{name}: {weight} has shape {tuple(came)}; expected {tuple(expected)}, as in config.json")
+    if report["unexpected_keys"]:
+        first, count = min(report["unexpected_keys"]), len(report["unexpected_keys"])
+        warnings.warn(f"{name}: no use for {count} of the weights, such as {first}", stacklevel=3)
+
+
+@contextmanager
+def _loading(what: str, place: str | Path) -> Iterator[None]:
+    """Any error becomes one line. No progress bar, which differs from run to run, and no table of weights beside it."""
+    verbosity, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except Exception as error:  # of many kinds, by library: OSError, SafetensorError, KeyError, a bare Exception
+        absent = "" if os.path.isdir(place) else "no such folder, and no hub name within reach: "
+        raise InputError(f"cannot load a {what} from {place}: {absent}{one_line(error)}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if had_bar:
+            logging.enable_progress_bar()

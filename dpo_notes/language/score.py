@@ -12,6 +12,7 @@ from dpo_notes.language.batches import Batch, collate_pairs, in_order_of_length
 from dpo_notes.language.encode import encode_pairs
 from dpo_notes.language.load import context_length
 from dpo_notes.language.pairs import PreferencePair
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.logps import picked_logps, sequence_logps, token_logps
 
 PAIRS_PER_FORWARD = 16
@@ -23,9 +24,12 @@ def response_logps(
     """(chosen, rejected): log pi(y | x) of each response, in nats, summed over its tokens and the end of text.
 
     log pi(y | x) = sum over t of log pi(y_t | x, y_<t). The graph is kept for a gradient; use torch.no_grad() without.
-    Long pairs are cut, and odd borders told, as in `encode_pairs`. Raises InputError for what that refuses.
+    Long pairs are cut, and odd borders told, as in `encode_pairs`. Raises InputError for what that refuses, and for no
+    pairs at all.
     Known value: -(tokens + 1) * log(vocabulary) for a model whose logits are all equal.
     """
+    if not pairs:
+        raise InputError("no pairs to score; expected at least one")
     encoded = encode_pairs(tokenizer, pairs, max_length=context_length(model))
     batches = in_order_of_length([len(pair) for pair in encoded], PAIRS_PER_FORWARD)
     logps = [batch_logps(model, collate_pairs([encoded[i] for i in batch]).to(model.device)) for batch in batches]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from dpo_notes.language.pairs import PreferencePair
+from dpo_notes.maths.checks import check_fraction
 
 
 def hold_out(
@@ -12,8 +13,10 @@ def hold_out(
 ) -> tuple[list[PreferencePair], list[PreferencePair]]:
     """(kept, held out): about `share` of the pairs, at most `limit`, drawn at random; pairs of one prompt stay together.
 
-    Known value: 10 pairs of different prompts and a share of 0.1 leave 9 and hold out 1.
+    A prompt with more pairs than are still wanted stays, so fewer may be held out. Raises InputError for a share outside
+    0 to 1. Known value: 10 pairs of different prompts and a share of 0.1 leave 9 and hold out 1.
     """
+    check_fraction("share", share, below=1)
     wanted = min(round(share * len(pairs)), limit)
     by_prompt: dict[object, list[int]] = {}
     for number, pair in enumerate(pairs):

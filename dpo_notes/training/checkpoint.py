@@ -4,24 +4,28 @@ import json
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from dpo_notes.maths.errors import InputError
+from dpo_notes.training.identity import differences
 
 KEPT_CHECKPOINTS = 2
-WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)  # one full copy, however the model is sharded
+DAMAGE = (OSError, ValueError, KeyError, SafetensorError)  # what reading half a checkpoint may raise
 
 
 class RunFolder:
     """Everything a training loop writes while it runs. With `path` None it writes nothing.
 
-    `identity` says what the run is (its config, its data): a checkpoint of another identity is refused.
+    `identity` says what the run is (`identity.py`): a checkpoint of another one is refused. Without `resume` the folder
+    must not hold a run, nor may another process that is starting now take it. Raises InputError for either.
     """
 
     def __init__(self, path: str | Path | None, accelerator: Accelerator, *, identity: dict, resume: bool):
@@ -29,11 +33,17 @@ class RunFolder:
         self.accelerator, self.identity = accelerator, identity
         if self.path is None:
             return
-        if self.metrics_path.exists() and not resume:
-            raise InputError(f"{self.path} holds a run already; resume it (--resume), or give another folder")
+        if resume:
+            self._refuse_another_run()
+        elif self.metrics_path.exists() or self._saved():
+            raise self._taken()
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            try:
+                self.metrics_path.touch(exist_ok=resume)
+            except FileExistsError:
+                raise self._taken() from None
 
     @property
     def metrics_path(self) -> Path:
@@ -69,12 +79,14 @@ class RunFolder:
         """Save a checkpoint: written aside, then renamed, so that a checkpoint is whole or not there."""
         if self.path is None:
             return
-        weights, state = get_state_dict(model, optimizer, options=WHOLE)
+        tensors = {}
+        for name, parameter in self._parameters(model):
+            state = {"weight": parameter.detach(), **optimizer.state.get(parameter, {})}
+            tensors |= {f"{name}/{key}": _whole(tensor) for key, tensor in state.items()}
         if self.accelerator.is_main_process:
             with atomic_folder(self.checkpoints / f"step-{step:08d}") as folder:
-                save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / "model.safetensors")
-                save_file(_flat(state["state"]), folder / "optimizer.safetensors")
-                details = {"step": step, "identity": self.identity, "param_groups": state["param_groups"]}
+                save_file(tensors, folder / "state.safetensors")
+                details = {"step": step, "identity": self.identity}
                 (folder / "state.json").write_text(json.dumps(details), encoding="utf-8")
             for old in self._saved()[KEPT_CHECKPOINTS:]:
                 shutil.rmtree(old)
@@ -94,21 +106,39 @@ class RunFolder:
     def _saved(self) -> list[Path]:
         return sorted(self.checkpoints.glob("step-*"), reverse=True)
 
+    def _parameters(self, model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Names and parameters, tied ones once; what the optimizer knows of them is all that training changes."""
+        return self.accelerator.unwrap_model(model).named_parameters()
+
+    def _refuse_another_run(self) -> None:
+        for folder in self._saved():
+            try:
+                theirs = _details(folder)["identity"]
+            except DAMAGE:
+                continue  # `restore` tells
+            if found := differences(theirs, json.loads(json.dumps(self.identity))):
+                raise InputError(
+                    f"{folder} is of another run: {'; '.join(found)}; expected the same, or another folder"
+                )
+
     def _load(self, folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
         try:
-            details = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-            weights = load_file(folder / "model.safetensors")
-            state = _nested(load_file(folder / "optimizer.safetensors"))
-        except (OSError, ValueError, SafetensorError) as error:
+            step = _details(folder)["step"]
+            tensors = load_file(folder / "state.safetensors")
+        except DAMAGE as error:
             warnings.warn(f"{folder} is damaged ({error}); going back to the checkpoint before it", stacklevel=3)
             return None
-        for name, ours in self.identity.items():
-            theirs = details["identity"].get(name)
-            if theirs != ours:
-                raise InputError(f"{folder} is of another run: its {name} is {theirs!r}, now {ours!r}")
-        optimizer_state = {"state": state, "param_groups": details["param_groups"]}
-        set_state_dict(model, optimizer, model_state_dict=weights, optim_state_dict=optimizer_state, options=WHOLE)
-        return details["step"]
+        for name, parameter in self._parameters(model):
+            prefix = f"{name}/"
+            state = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+            with torch.no_grad():
+                parameter.copy_(_like(state.pop("weight"), parameter))
+            if state:
+                optimizer.state[parameter] = {key: _like(tensor, parameter) for key, tensor in state.items()}
+        return step
+
+    def _taken(self) -> InputError:
+        return InputError(f"{self.path} holds a run already; resume it (--resume), or give another folder")
 
     def _keep_metrics_up_to(self, step: int) -> None:
         kept = []
@@ -139,24 +169,26 @@ class atomic_folder:
         if kind is not None:
             shutil.rmtree(self.aside, ignore_errors=True)
             return
-        for file in self.aside.iterdir():
-            with file.open("rb+") as opened:
-                os.fsync(opened.fileno())
+        for file in self.aside.rglob("*"):
+            if file.is_file():
+                with file.open("rb+") as opened:
+                    os.fsync(opened.fileno())
         shutil.rmtree(self.path, ignore_errors=True)
         os.replace(self.aside, self.path)
 
 
-def _flat(state: dict[str, dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    return {
-        f"{parameter}/{name}": tensor.contiguous()
-        for parameter, entries in state.items()
-        for name, tensor in entries.items()
-    }
+def _details(folder: Path) -> dict:
+    return json.loads((folder / "state.json").read_text(encoding="utf-8"))
 
 
-def _nested(flat: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
-    nested: dict[str, dict[str, torch.Tensor]] = {}
-    for key, tensor in flat.items():
-        parameter, name = key.rsplit("/", 1)
-        nested.setdefault(parameter, {})[name] = tensor
-    return nested
+def _whole(tensor: Tensor) -> Tensor:
+    """On the host, and all of it where the model is sharded."""
+    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu().contiguous()
+
+
+def _like(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """A copy where the parameter is, sharded as it is; a count has no axis to shard."""
+    tensor = tensor.to(parameter.device, copy=True)  # what still lies in its file keeps Windows from deleting that
+    if isinstance(parameter, DTensor) and tensor.dim():
+        return distribute_tensor(tensor, parameter.device_mesh, parameter.placements)
+    return tensor

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from dpo_notes.maths.checks import check_fraction, check_positive
 from dpo_notes.maths.errors import InputError
 
+SEEDS = 2**32  # so that an epoch's own seed is one too
+
 
 @dataclass(frozen=True)
 class DPOConfig:
@@ -44,8 +46,12 @@ class DPOConfig:
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 raise InputError(f"{name} is {value!r}; expected a whole number of at least {least}")
-        if not self.weight_decay >= 0:
-            raise InputError(f"weight_decay is {self.weight_decay!r}; expected 0 or more")
+        if self.weight_decay != 0:
+            check_positive("weight_decay, where it is not 0,", self.weight_decay)
+        if self.seed >= SEEDS:
+            raise InputError(f"seed is {self.seed}; expected less than {SEEDS}")
+        if type(self.cache_reference) is not bool:
+            raise InputError(f"cache_reference is {self.cache_reference!r}; expected True or False")
         for name, choices in (("reduction", ("sum", "mean")), ("precision", ("auto", "fp32", "bf16"))):
             if getattr(self, name) not in choices:
                 raise InputError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")

@@ -1,20 +1,17 @@
 """Direct Preference Optimization: the whole loop."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, astuple
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.batches import in_order_of_length
 from dpo_notes.language.chat import render
-from dpo_notes.language.encode import EncodedPair, encode_pairs
+from dpo_notes.language.encode import encode_pairs
 from dpo_notes.language.load import context_length
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.language.score import batch_logps
@@ -22,7 +19,9 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss, preference_metrics
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import DPOConfig
+from dpo_notes.training.device import autocast, new_accelerator
 from dpo_notes.training.evaluate import on_policy_metrics
+from dpo_notes.training.identity import run_identity
 from dpo_notes.training.order import Step, epoch_steps
 from dpo_notes.training.reference import ReferencedPairs
 from dpo_notes.training.step import OptimizerStep, TrainingDiverged
@@ -58,11 +57,13 @@ def train_dpo(
     """
     if not pairs:
         raise InputError("no pairs to train on; expected at least one")
+    if reference is policy:
+        raise InputError("the reference is the policy itself, and would change with it; expected a frozen_copy of it")
     max_length = min(config.max_length, context_length(policy))
     encoded = encode_pairs(tokenizer, pairs, max_length=max_length)
     eval_encoded = encode_pairs(tokenizer, eval_pairs or [], max_length=max_length)
     prompts = [render(tokenizer, pair)[0] for pair in (eval_pairs or [])[: config.eval_samples]]
-    accelerator = Accelerator(mixed_precision=_mixed_precision(config.precision))
+    accelerator = new_accelerator()
 
     @lru_cache(maxsize=1)
     def steps_of(epoch: int) -> list[Step]:
@@ -78,7 +79,11 @@ def train_dpo(
     steps_per_epoch = len(steps_of(0))
     if steps_per_epoch == 0:
         raise InputError(f"{len(pairs)} pairs for {accelerator.num_processes} processes; expected one or more for each")
-    identity = {"config": asdict(config), "pairs": _fingerprint(encoded), "processes": accelerator.num_processes}
+    identity = {}
+    if output_dir is not None:
+        identity = run_identity(
+            config, encoded, eval_encoded, policy, reference, loss_fn, processes=accelerator.num_processes
+        )
     folder = RunFolder(output_dir, accelerator, identity=identity, resume=resume)
 
     def loop() -> Iterator[Row]:
@@ -104,14 +109,15 @@ def train_dpo(
         def evaluate() -> Row:
             row = evaluate_pairs(take_step.model, eval_set, eval_batches, config, loss_fn)
             if prompts:
-                row |= on_policy_metrics(
-                    accelerator.unwrap_model(take_step.model),
-                    reference,
-                    tokenizer,
-                    prompts,
-                    max_new_tokens=min(max_length // 2, max(len(pair.chosen) for pair in eval_encoded)),
-                    generator=torch.Generator().manual_seed(config.seed),  # the same at each evaluation: less noise
-                )
+                with autocast(accelerator.device, config.precision):
+                    row |= on_policy_metrics(
+                        accelerator.unwrap_model(take_step.model),
+                        reference,
+                        tokenizer,
+                        prompts,
+                        max_new_tokens=min(max_length // 2, max(len(pair.chosen) for pair in eval_encoded)),
+                        generator=torch.Generator().manual_seed(config.seed),  # always the same: less noise
+                    )
             return {f"eval/{name}": value for name, value in row.items()}
 
         if done is None:
@@ -154,7 +160,8 @@ def pair_metrics(
 ) -> dict[str, Tensor]:
     """ "loss", "rewards/…" and "logps/…" of each of the pairs with these numbers; only "loss" carries a gradient."""
     batch, reference_chosen, reference_rejected = pairs.batch(numbers)
-    chosen, rejected = batch_logps(model, batch, reduction=config.reduction)
+    with autocast(batch.input_ids.device, config.precision):
+        chosen, rejected = batch_logps(model, batch, reduction=config.reduction)
     logratios = chosen - reference_chosen, rejected - reference_rejected
     return {
         "loss": loss_fn(*logratios, beta=config.beta),
@@ -179,13 +186,3 @@ def evaluate_pairs(
             totals[name] = totals.get(name, 0) + values.sum()
     count = sum(map(len, batches))
     return dict(zip(totals, (torch.stack(list(totals.values())) / count).tolist(), strict=True))
-
-
-def _mixed_precision(precision: str) -> str:
-    if precision == "auto":
-        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-    return {"fp32": "no", "bf16": "bf16"}[precision]
-
-
-def _fingerprint(encoded: Sequence[EncodedPair]) -> str:
-    return hashlib.sha256(repr([astuple(pair) for pair in encoded]).encode()).hexdigest()

@@ -16,18 +16,19 @@ def epoch_steps(
     """The steps of one epoch. Process number r takes the microbatches r, r + processes, … of each step.
 
     A step holds batch_size * accumulation_steps * processes pairs, the epoch's last one perhaps fewer; so 8 pairs at
-    once, 8 microbatches of 1, and 2 processes of 4 are the same step. A last step with fewer pairs than processes is
-    left out: each process needs a microbatch.
+    once, 8 microbatches of 1, and 2 processes of 4 are the same step. Each pair comes once, but where the last step
+    would leave a process without a microbatch, the last few pairs, fewer than there are processes, are left out.
     """
     generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)  # a seed of its own for every epoch
     whole = batch_size * accumulation_steps * processes
     batches = batches_of_like_length(lengths, whole, generator=generator)
-    return [_split(batch, batch_size * processes, processes) for batch in batches if len(batch) >= processes]
+    return [_split(batch, batch_size, processes) for batch in batches if len(batch) >= processes]
 
 
-def _split(batch: list[int], per_round: int, processes: int) -> Step:
-    """Microbatches, as even as can be, as many for each process."""
-    count = -(-len(batch) // per_round) * processes
-    size, longer = divmod(len(batch), count)
+def _split(batch: list[int], batch_size: int, processes: int) -> Step:
+    """Microbatches of at most `batch_size` pairs, as even as can be, as many for each process, none of them empty."""
+    rounds = min(-(-len(batch) // (batch_size * processes)), len(batch) // processes)
+    count = rounds * processes
+    size, longer = divmod(min(len(batch), count * batch_size), count)
     starts = [index * size + min(index, longer) for index in range(count + 1)]
     return [batch[start:end] for start, end in pairwise(starts)]

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from accelerate import Accelerator
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from tokenizers import ByteLevelBPETokenizer
 from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.logps import token_logps
+from dpo_notes.training.device import new_accelerator
 from dpo_notes.training.step import OptimizerStep
 
 END_OF_TEXT = "<|endoftext|>"
@@ -20,12 +21,12 @@ END_OF_TEXT = "<|endoftext|>"
 class PretrainConfig:
     """A GPT-2 that learns the review world in a few minutes on two cores."""
 
-    vocabulary_size: int = 1600  # tokens of the byte-level BPE
+    vocabulary_size: int = 2000  # tokens of the byte-level BPE: most words of the review world are one token
     context: int = 128  # tokens; the longest sequence the model can take
     layers: int = 4
     channels: int = 160
     heads: int = 4
-    steps: int = 2500  # optimizer steps
+    steps: int = 3000  # optimizer steps
     batch_size: int = 16  # blocks of `context` tokens a step
     learning_rate: float = 4e-3  # high, as small models take it
     warmup_steps: int = 100
@@ -58,29 +59,39 @@ def new_model(tokenizer: PreTrainedTokenizerBase, config: PretrainConfig) -> GPT
         resid_pdrop=0.0,
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.default_generator.manual_seed(config.seed)
         return GPT2LMHeadModel(shape)
 
 
 def pack_blocks(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, length: int, generator: torch.Generator
-) -> Int[Tensor, "blocks time"]:
-    """Blocks of `length` tokens, without padding: whole texts one after the other, end of text between them.
+) -> tuple[Int[Tensor, "blocks time"], Int[Tensor, "blocks time"]]:
+    """(input_ids, position_ids): all texts in random order, one after the other in blocks of `length`, no padding.
 
-    Each block begins with a text's first token, every other block with an end of text before it, so that the model
-    learns to begin at position 0 both with a prompt and with nothing. What a block's last text has left is dropped.
+    Each text ends in end of text; every other one begins with it too, so that the model learns to begin with a prompt,
+    as it is asked to later, and with nothing. Positions count from 0 in each text: by them `pretrain` keeps texts apart.
+    What a block's last text has left over is dropped. Raises InputError where the texts do not fill one block.
     """
     end = tokenizer.eos_token_id
     encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    blocks, block = [], []
-    for index in torch.randperm(len(encoded), generator=generator).tolist():
-        if not block and len(blocks) % 2:
-            block = [end]
-        block += encoded[index] + [end]
+    blocks, positions, block, places = [], [], [], []
+    for count, number in enumerate(torch.randperm(len(encoded), generator=generator).tolist()):
+        sequence = [end] * (count % 2) + encoded[number] + [end]
+        block, places = block + sequence, places + list(range(len(sequence)))
         if len(block) >= length:
             blocks.append(block[:length])
-            block = []
-    return torch.tensor(blocks)
+            positions.append(places[:length])
+            block, places = [], []
+    if not blocks:
+        raise InputError(f"{len(texts)} texts hold fewer than {length} tokens; expected at least one block of them")
+    return torch.tensor(blocks), torch.tensor(positions)
+
+
+def text_attention(position_ids: Int[Tensor, "blocks time"]) -> Bool[Tensor, "blocks 1 time time"]:
+    """True where the token of the row may look at that of the column: in its own text, and not later than itself."""
+    text = (position_ids == 0).cumsum(1)
+    earlier = torch.ones(position_ids.shape[1], position_ids.shape[1], dtype=torch.bool, device=text.device).tril()
+    return (text[:, None, :, None] == text[:, None, None, :]) & earlier
 
 
 def pretrain(
@@ -92,7 +103,7 @@ def pretrain(
     Known value: close to log(vocabulary size) at the first step, when the weights know nothing.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    accelerator = Accelerator()
+    accelerator = new_accelerator()
     take_step = OptimizerStep(
         model,
         accelerator,
@@ -104,15 +115,19 @@ def pretrain(
         adam_betas=config.adam_betas,
     )
 
-    def share(blocks: Int[Tensor, "blocks time"]) -> dict[str, Tensor]:
-        blocks = blocks.to(accelerator.device)
-        return {"loss": -token_logps(take_step.model(input_ids=blocks).logits, blocks)[:, 1:].mean()}
+    def share(batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        input_ids, position_ids = (tensor.to(accelerator.device) for tensor in batch)
+        mask = text_attention(position_ids)
+        logits = take_step.model(input_ids=input_ids, position_ids=position_ids, attention_mask=mask).logits
+        # A text's first token is read but not scored: nothing before it predicts it.
+        loss = -token_logps(logits, input_ids)[position_ids > 0].mean()
+        return {"loss": loss / accelerator.num_processes}  # every process computes the whole batch
 
-    batches: Iterator[Tensor] = iter(())
+    batches: Iterator[tuple[Tensor, Tensor]] = iter(())
     for step in range(1, config.steps + 1):
         batch = next(batches, None)
-        if batch is None:
+        if batch is None:  # through all texts: once more, in another order
             blocks = pack_blocks(tokenizer, texts, length=config.context, generator=generator)
-            batches = iter(blocks.split(config.batch_size))
+            batches = zip(*(tensor.split(config.batch_size) for tensor in blocks), strict=True)
             batch = next(batches)
         yield {"step": step, **take_step(step, [batch], share)}

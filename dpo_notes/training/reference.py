@@ -1,7 +1,6 @@
 """Encoded pairs with what the reference policy says of them, scored once or at every use."""
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +12,7 @@ from dpo_notes.language.batches import Batch, collate_pairs
 from dpo_notes.language.encode import EncodedPair
 from dpo_notes.language.score import batch_logps
 from dpo_notes.training.config import DPOConfig
+from dpo_notes.training.device import autocast
 
 
 class ReferencedPairs:
@@ -34,7 +34,7 @@ class ReferencedPairs:
         batches: Sequence[Sequence[int]],
     ):
         self.pairs, self.reference, self.accelerator = pairs, reference, accelerator
-        self.reduction = config.reduction
+        self.config = config
         self.table: Tensor | None = None
         if config.cache_reference or reference is None:
             self.table = self._score_all(batches)
@@ -50,9 +50,8 @@ class ReferencedPairs:
 
     @torch.no_grad()
     def _score(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        mixed = self.accelerator.mixed_precision != "no"
-        with self.accelerator.autocast() if mixed else nullcontext():
-            return batch_logps(self.reference, batch, reduction=self.reduction)
+        with autocast(self.accelerator.device, self.config.precision):
+            return batch_logps(self.reference, batch, reduction=self.config.reduction)
 
     def _score_all(self, batches: Sequence[Sequence[int]]) -> Tensor:
         table = torch.zeros(len(self.pairs), 2, device=self.accelerator.device)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from accelerate import Accelerator
+from jaxtyping import Bool
 from torch import Tensor
 
 Share = Callable[[object], dict[str, Tensor]]
@@ -15,10 +16,11 @@ class TrainingDiverged(RuntimeError):
 
 
 class OptimizerStep:
-    """AdamW with warm-up and linear decay on a model that Accelerate prepared (device, precision, processes).
+    """AdamW with warm-up and linear decay, on a model that Accelerate prepares (device, processes).
 
-    Arguments: `learning_rate` at its peak; `warmup_steps` and `total_steps` in optimizer steps; `weight_decay` on
-    matrices only, never on biases and norms; `max_grad_norm` is the L2 norm to which gradients are clipped; `adam_betas` as in Kingma and Ba (2015).
+    `learning_rate` at its peak; `warmup_steps` and `total_steps` in optimizer steps; `weight_decay` on matrices only,
+    never on biases and norms; `max_grad_norm` is the L2 norm to which gradients are clipped; `adam_betas` as in Kingma
+    and Ba (2015). Gradients that the model still holds from elsewhere are dropped.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class OptimizerStep:
         max_grad_norm: float,
         adam_betas: tuple[float, float] = (0.9, 0.999),
     ):
+        model.zero_grad()
         matrices = [p for p in model.parameters() if p.requires_grad and p.dim() >= 2]
         vectors = [p for p in model.parameters() if p.requires_grad and p.dim() < 2]
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -54,12 +57,9 @@ class OptimizerStep:
             group["lr"] = learning_rate
         shares = [self._backward(batch, share, last=batch is microbatches[-1]) for batch in microbatches]
         grad_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-        # The fused update reads this flag on the device and does nothing where it is 1: no wait for the host.
-        self.optimizer.optimizer.found_inf = (~torch.isfinite(grad_norm)).float()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
         names = list(shares[0])
         totals = self.accelerator.reduce(torch.stack([sum(s[name] for s in shares) for name in names]), "sum")
+        self._update(torch.isfinite(totals[names.index("loss")] + grad_norm))
         *values, norm = torch.cat([totals, grad_norm.reshape(1).to(totals)]).tolist()  # the step's only transfer
         metrics = dict(zip(names, values, strict=True)) | {"grad_norm": norm, "learning_rate": learning_rate}
         if not (math.isfinite(metrics["loss"]) and math.isfinite(norm)):
@@ -73,6 +73,15 @@ class OptimizerStep:
         if step <= self.warmup_steps:
             return self.learning_rate * step / self.warmup_steps
         return self.learning_rate * (self.total_steps - step + 1) / (self.total_steps - self.warmup_steps)
+
+    def _update(self, finite: Bool[Tensor, ""]) -> None:
+        """Change the weights where `finite`; else change nothing: weights, moments and count stay what they were."""
+        # The fused update reads this flag on the device and does nothing where it is 1: no wait for the host.
+        self.optimizer.optimizer.found_inf = (~finite).float()
+        # Other devices are asked first: Apple's fused update does not read the flag.
+        if self.accelerator.device.type in ("cpu", "cuda") or finite:
+            self.optimizer.step()
+        self.optimizer.zero_grad()
 
     def _backward(self, microbatch: object, share: Share, *, last: bool) -> dict[str, Tensor]:
         processes = self.accelerator.num_processes

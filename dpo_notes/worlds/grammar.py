@@ -126,7 +126,8 @@ def parse_pattern() -> tuple[re.Pattern, re.Pattern]:
 def unbind(text: str) -> str:
     """The text with its first film, city and country put back into their slots, wherever they stand.
 
-    Filling the slots again gives the text back, so a text is in the grammar exactly when this matches the pattern.
+    Filling these slots again gives the text back, so a text that holds no brace itself comes from the templates exactly
+    when the result matches the pattern.
     """
     for name, pattern in _BOUND.items():
         first = pattern.search(text)

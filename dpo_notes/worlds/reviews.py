@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from dpo_notes.maths.errors import InputError
 from dpo_notes.worlds import grammar, words
 from dpo_notes.worlds.grammar import draw, fill, first_named
 from dpo_notes.worlds.words import COUNTRIES, COUNTRY_OF, REGION_OF, SLOTS
@@ -69,7 +70,10 @@ def sample_prompts(count: int, *, generator: torch.Generator) -> list[str]:
 
 def is_grammatical(text: str) -> bool:
     """True exactly for the texts that the grammar can write: prompt and response in one string, nothing cut off."""
-    return "{" not in text and _DOCUMENT.fullmatch(grammar.unbind(text)) is not None
+    fits = "{" not in text and _DOCUMENT.fullmatch(grammar.unbind(text)) is not None
+    city, country = first_named("city", text), first_named("country", text)
+    # A wrong country is one of the same region. Reviews name neither city nor country, answers and facts name both.
+    return fits and (city is None or country in COUNTRIES[REGION_OF[city]])
 
 
 def is_prompt(text: str) -> bool:
@@ -83,10 +87,11 @@ def reward(prompts: Sequence[str], responses: Sequence[str]) -> Float[Tensor, " 
     reward = sum over the words of the response of WORD_VALUE, plus COUNTRY_VALUE if the first country named is that
     of the first city in the prompt and minus it if it is another country. Defined for any strings, float64.
     Length in itself is worth nothing, but values add up: a long response can earn (or lose) more than a short one,
-    at most 0.5 a word. Known value: ("Where is Paris?", " In France.") has reward 1.
+    at most 0.5 a word. Raises InputError unless there are as many prompts as responses.
+    Known value: ("Where is Paris?", " In France.") has reward 1.
     """
     if len(prompts) != len(responses):
-        raise ValueError(f"{len(prompts)} prompts and {len(responses)} responses; expected as many of each")
+        raise InputError(f"{len(prompts)} prompts and {len(responses)} responses; expected as many of each")
     values = [
         sum(WORD_VALUE.get(word, 0.0) for word in re.findall(r"[a-z]+", response.lower()))
         + _country_value(prompt, response)

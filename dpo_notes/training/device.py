@@ -1,0 +1,37 @@
+"""Where a run computes, in how many processes, and in which precision."""
+
+import os
+
+import torch
+from accelerate import Accelerator, PartialState
+from accelerate.utils import GradientAccumulationPlugin
+
+
+def process_state() -> PartialState:
+    """Device and processes, as launched (plain, `torchrun`, `accelerate launch`); the first call settles both.
+
+    Several processes without a GPU talk over gloo: left to itself, Accelerate would take each of them for the only one.
+    """
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return PartialState(cpu=several and (accelerator is None or accelerator.type == "mps"))
+
+
+def new_accelerator() -> Accelerator:
+    """Accelerate with device and processes as launched, and nothing else of what an environment may have configured.
+
+    Accumulation is ours (`step.py`), and so is precision (`autocast`): then two runs in one process may differ in it,
+    and no model is left with a changed forward.
+    """
+    process_state()
+    return Accelerator(mixed_precision="no", gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """A context in which matrices are multiplied in the precision of a DPOConfig; weights stay in float32.
+
+    `precision`: "fp32", "bf16", or "auto", which is bf16 on a GPU that has it and fp32 elsewhere.
+    """
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    enabled = able if precision == "auto" else precision == "bf16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -1,0 +1,31 @@
+"""Fixtures that train in this process. A test module asks for them with `pytest_plugins = ["run_fixtures"]`."""
+
+from collections.abc import Callable
+
+import pytest
+from runs import FAST
+
+from dpo_notes.language.load import frozen_copy
+from dpo_notes.training.config import DPOConfig
+from dpo_notes.training.dpo import train_dpo
+
+ARGUMENTS = ("loss_fn", "eval_pairs", "output_dir", "resume")  # of train_dpo; every other name is a field of DPOConfig
+
+
+@pytest.fixture
+def start(tiny_tokenizer, tiny_pairs, new_tiny_model) -> Callable:
+    """start(policy, …, field=value, …): train_dpo on the first 16 pairs, from the tiny model where none is given."""
+
+    def run(policy=None, *, reference="a copy", pairs=tiny_pairs[:16], tokenizer=tiny_tokenizer, **settings):
+        policy = policy or new_tiny_model()
+        reference = frozen_copy(policy) if reference == "a copy" else reference
+        others = {name: settings.pop(name) for name in ARGUMENTS if name in settings}
+        return train_dpo(policy, reference, pairs, tokenizer, DPOConfig(**FAST | settings), **others)
+
+    return run
+
+
+@pytest.fixture
+def train(start) -> Callable:
+    """train(…): the same to its end, as the list of its rows."""
+    return lambda *arguments, **settings: list(start(*arguments, **settings))

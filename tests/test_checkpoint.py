@@ -1,0 +1,245 @@
+"""A run's folder: what is in it, what is refused, and what survives damage."""
+
+import copy
+import json
+import shutil
+import warnings
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from runs import rows_in
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from dpo_notes.maths.errors import InputError
+from dpo_notes.maths.loss_family import hinge_loss, robust_loss
+from dpo_notes.training import checkpoint
+from dpo_notes.training.checkpoint import RunFolder, atomic_folder
+from dpo_notes.training.device import new_accelerator
+
+pytest_plugins = ["run_fixtures"]
+
+SETTINGS = {"epochs": 2, "batch_size": 4, "checkpoint_every": 2}  # 8 steps; checkpoints of 6 and 8 are kept
+
+
+@pytest.fixture
+def run(train, tmp_path) -> Path:
+    """A finished run in a folder of this test's own."""
+    train(output_dir=tmp_path / "run", **SETTINGS)
+    return tmp_path / "run"
+
+
+def saved(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "checkpoint").iterdir())
+
+
+def test_a_run_folder_holds_metrics_the_last_two_checkpoints_and_the_model(run):
+    assert sorted(path.name for path in run.iterdir()) == ["checkpoint", "metrics.jsonl", "model"]
+    assert saved(run) == ["step-00000006", "step-00000008"]
+    assert [row["step"] for row in rows_in(run)] == list(range(1, 9))
+
+
+def test_nothing_is_written_that_could_hold_a_program(run):
+    """Safetensors, JSON and text; a pickle could run code when it is read."""
+    kinds = {path.suffix for path in run.rglob("*") if path.is_file()}
+    assert kinds <= {".safetensors", ".json", ".jsonl", ".jinja", ".txt"}
+
+
+def test_the_model_loads_elsewhere_and_says_what_the_trained_policy_says(train, tiny_model, tiny_tokenizer, tmp_path):
+    train(tiny_model, output_dir=tmp_path / "run", **SETTINGS)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "run/model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "run/model")
+    ids = torch.tensor([tokenizer("Where is Paris?")["input_ids"]])
+    assert ids.tolist() == [tiny_tokenizer("Where is Paris?")["input_ids"]]
+    with torch.no_grad():
+        assert torch.equal(loaded(input_ids=ids).logits, tiny_model(input_ids=ids).logits)
+
+
+def test_tied_weights_are_saved_once_and_come_back_tied(train, new_tiny_model, run):
+    names = load_file(run / "checkpoint/step-00000008/state.safetensors").keys()
+    assert "transformer.wte.weight/weight" in names
+    assert not any(name.startswith("lm_head") for name in names)
+    policy = new_tiny_model(seed=3)
+    reference = new_tiny_model().requires_grad_(False)
+    assert train(policy, reference=reference, output_dir=run, resume=True, **SETTINGS) == []
+    assert policy.lm_head.weight is policy.transformer.wte.weight
+    trained = load_file(run / "model/model.safetensors")
+    assert torch.equal(policy.lm_head.weight, trained["transformer.wte.weight"])
+
+
+def test_a_folder_with_a_run_is_not_touched_without_resume(train, run):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match=r"holds a run already.*--resume.*another folder"):
+        train(output_dir=run, **SETTINGS)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_checkpoints_alone_are_a_run_too(train, run):
+    """A new run would otherwise go on from them, whatever they are of."""
+    (run / "metrics.jsonl").unlink()
+    with pytest.raises(InputError, match="holds a run already"):
+        train(output_dir=run, **SETTINGS)
+
+
+def test_a_second_run_that_starts_at_the_same_moment_is_refused(start, tmp_path):
+    """The first has taken the folder before its first step, so the two never mix."""
+    start(output_dir=tmp_path / "run", **SETTINGS)
+    with pytest.raises(InputError, match="holds a run already"):
+        start(output_dir=tmp_path / "run", **SETTINGS)
+
+
+def test_a_run_that_was_refused_leaves_no_folder(start, tmp_path, tiny_model):
+    with pytest.raises(InputError):
+        start(tiny_model, reference=tiny_model, output_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_in_an_empty_folder_starts_at_the_beginning(train, run, tmp_path):
+    train(output_dir=tmp_path / "other", resume=True, **SETTINGS)
+    assert rows_in(tmp_path / "other") == rows_in(run)
+
+
+OTHER_RUNS = {
+    "beta": ({"beta": 0.2}, "beta was 0.1 and is now 0.2"),
+    "seed and batch": ({"seed": 1, "batch_size": 8}, "batch_size was 4 and is now 8; seed was 0 and is now 1"),
+    "loss": ({"loss_fn": hinge_loss}, "loss was 'dpo_loss' and is now 'hinge_loss'"),
+    "smoothing": (
+        {"loss_fn": partial(robust_loss, label_smoothing=0.1)},
+        "is now \"robust_loss {'label_smoothing': 0.1}\"",
+    ),
+    "reference": ({"reference": None}, "reference was '"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_RUNS)
+def test_a_checkpoint_of_another_run_is_refused_in_one_line_that_says_what_differs(start, run, name):
+    settings, told = OTHER_RUNS[name]
+    with pytest.raises(InputError) as error:
+        start(output_dir=run, resume=True, **SETTINGS | settings)
+    message = str(error.value)
+    assert message.startswith(str(run / "checkpoint" / "step-00000008"))
+    assert "is of another run: " in message
+    assert told in message
+    assert "\n" not in message
+    assert len(message) < 400
+
+
+def test_a_checkpoint_of_other_pairs_models_or_held_out_pairs_is_refused(start, run, new_tiny_model, tiny_pairs):
+    other = new_tiny_model(seed=5)
+    with pytest.raises(InputError, match=r"another run: reference was '\w+' and is now '\w+'; expected"):
+        start(other, output_dir=run, resume=True, **SETTINGS)
+    with pytest.raises(InputError, match=r"another run: pairs was"):
+        start(pairs=tiny_pairs[1:17], output_dir=run, resume=True, **SETTINGS)
+    with pytest.raises(InputError, match=r"another run: eval_pairs was"):
+        start(eval_pairs=tiny_pairs[16:], output_dir=run, resume=True, **SETTINGS)
+    wider = copy.deepcopy(new_tiny_model())
+    wider.resize_token_embeddings(401)
+    with pytest.raises(InputError, match=r"another run: policy was"):
+        start(wider, reference=new_tiny_model(), output_dir=run, resume=True, **SETTINGS)
+
+
+def half(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+DAMAGES = {
+    "half a tensor file": lambda folder: half(folder / "state.safetensors"),
+    "empty tensor file": lambda folder: (folder / "state.safetensors").write_bytes(b""),
+    "no tensor file": lambda folder: (folder / "state.safetensors").unlink(),
+    "half a JSON file": lambda folder: half(folder / "state.json"),
+    "JSON of something else": lambda folder: (folder / "state.json").write_text("{}"),
+    "no JSON file": lambda folder: (folder / "state.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(train, run, name):
+    """From step 6 instead of 8; the rows of 7 and 8 are dropped and written again, equal."""
+    rows, weights = rows_in(run), load_file(run / "model/model.safetensors")
+    DAMAGES[name](run / "checkpoint/step-00000008")
+    with pytest.warns(UserWarning, match=r"step-00000008 is damaged \(.*; going back to the checkpoint before it"):
+        again = train(output_dir=run, resume=True, **SETTINGS)
+    assert [row["step"] for row in again] == [7, 8]
+    assert rows_in(run) == rows
+    now = load_file(run / "model/model.safetensors")
+    assert all(torch.equal(now[name], weights[name]) for name in weights)
+    assert saved(run) == ["step-00000006", "step-00000008"]
+
+
+def test_where_every_checkpoint_is_damaged_the_run_starts_again(train, run):
+    rows = rows_in(run)
+    for folder in (run / "checkpoint").iterdir():
+        half(folder / "state.safetensors")
+    with pytest.warns(UserWarning, match="is damaged") as told:
+        again = train(output_dir=run, resume=True, **SETTINGS)
+    assert sum("is damaged" in str(warning.message) for warning in told) == 2
+    assert [row["step"] for row in again] == list(range(1, 9))
+    assert rows_in(run) == rows
+
+
+@pytest.mark.parametrize("end", ['{"step": 7, "lo', "", "{}x\n"], ids=["half a line", "all whole", "nonsense"])
+def test_rows_after_the_checkpoint_and_a_half_written_line_are_dropped_and_written_once(train, run, end):
+    rows = rows_in(run)
+    shutil.rmtree(run / "checkpoint/step-00000008")
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:7]) + end)  # of step 7, after the checkpoint of step 6
+    train(output_dir=run, resume=True, **SETTINGS)
+    assert rows_in(run) == rows
+    assert sorted(path.name for path in run.iterdir()) == ["checkpoint", "metrics.jsonl", "model"]
+
+
+def test_an_error_in_the_middle_of_a_checkpoint_keeps_the_last_good_one(train, tmp_path, monkeypatch):
+    """A full disk, say, at the second checkpoint: the first stays, nothing is left aside, and the run can go on."""
+    calls = []
+
+    def full_disk(tensors, path, original=checkpoint.save_file):
+        calls.append(path)
+        if len(calls) == 2:
+            path.write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        original(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        train(output_dir=tmp_path / "run", **SETTINGS)
+    assert saved(tmp_path / "run") == ["step-00000002"]
+    monkeypatch.undo()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = train(output_dir=tmp_path / "run", resume=True, **SETTINGS)
+    assert [row["step"] for row in rows] == [3, 4, 5, 6, 7, 8]
+
+
+def test_without_a_path_a_run_folder_writes_nothing_and_hands_rows_back(
+    tiny_model, tiny_tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    folder = RunFolder(None, new_accelerator(), identity={}, resume=False)
+    optimizer = torch.optim.AdamW(tiny_model.parameters())
+    assert folder.restore(tiny_model, optimizer) is None
+    assert folder.write_row({"step": 1}) == {"step": 1}
+    folder.save(tiny_model, optimizer, 1)
+    folder.save_model(tiny_model, tiny_tokenizer)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_atomic_folder_appears_whole_or_not_at_all(tmp_path):
+    """With folders within it, over an older one, and after an earlier attempt that was killed."""
+    place = tmp_path / "place"
+    (tmp_path / ".place.writing").mkdir()
+    (tmp_path / ".place.writing" / "left over").touch()
+    with atomic_folder(place) as aside:
+        (aside / "within").mkdir()
+        (aside / "within" / "file").write_text("first")
+        assert not place.exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["place", "within", "file"]
+    with pytest.raises(RuntimeError, match="halfway"), atomic_folder(place) as aside:
+        (aside / "file").write_text("second")
+        raise RuntimeError("halfway")
+    assert (place / "within" / "file").read_text() == "first"
+    with atomic_folder(place) as aside:
+        (aside / "file").write_text(json.dumps("third"))
+    assert [path.name for path in tmp_path.rglob("*")] == ["place", "file"]

@@ -1,0 +1,195 @@
+"""What a policy does when it speaks for itself: KL, length, reward, and the best accuracy that labels allow."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from dpo_notes.language.generate import sample_ids
+from dpo_notes.language.load import frozen_copy
+from dpo_notes.training import evaluate
+from dpo_notes.training.evaluate import bayes_accuracy, on_policy_metrics, response_kl
+
+WORDS = ("<end>", "a", "b", "c", "d")  # a vocabulary small enough to write down everything that can be said
+END, LONGEST = 0, 3
+
+
+@pytest.fixture(scope="module")
+def five_words() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<end>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
+
+
+def opinionated_model(seed: int) -> GPT2LMHeadModel:
+    """A GPT-2 of five words whose predictions are far from uniform and depend on what came before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        config = GPT2Config(vocab_size=len(WORDS), n_positions=8, n_embd=8, n_layer=1, n_head=1, eos_token_id=END)
+        model = GPT2LMHeadModel(config).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape) * 0.6)
+    return model
+
+
+@pytest.fixture(scope="module")
+def policy() -> GPT2LMHeadModel:
+    return opinionated_model(1)
+
+
+@pytest.fixture(scope="module")
+def reference() -> GPT2LMHeadModel:
+    return opinionated_model(2)
+
+
+def everything_sayable() -> list[list[int]]:
+    """All responses of at most LONGEST tokens: 1 that ends at once, 4 that end after a word, 4 * 4 * 5 of three tokens."""
+    words = range(1, len(WORDS))
+    ended = [[*start, END] for length in range(LONGEST) for start in product(words, repeat=length)]
+    return ended + [list(response) for response in product(words, repeat=LONGEST)]
+
+
+@torch.no_grad()
+def logp(model: GPT2LMHeadModel, prompt: tuple[int, ...], response: list[int]) -> float:
+    """log pi(response | prompt), a token at a time, in the plainest way."""
+    total, ids = 0.0, list(prompt)
+    for token in response:
+        total += model(input_ids=torch.tensor([ids])).logits[0, -1].double().log_softmax(-1)[token].item()
+        ids.append(token)
+    return total
+
+
+@pytest.fixture(scope="module")
+def by_enumeration(policy, reference) -> tuple[list[list[int]], torch.Tensor, float]:
+    """(all responses to the prompt "a b", their probabilities, KL): KL is the sum of p log(p / q) over all of them."""
+    responses = everything_sayable()
+    log_p, log_q = (torch.tensor([logp(m, (1, 2), y) for y in responses]) for m in (policy, reference))
+    return responses, log_p.exp(), (log_p.exp() * (log_p - log_q)).sum().item()
+
+
+def test_everything_sayable_is_85_responses_whose_probabilities_sum_to_1(by_enumeration):
+    responses, probabilities, kl = by_enumeration
+    assert len({tuple(response) for response in responses}) == len(responses) == 85
+    assert probabilities.sum().item() == pytest.approx(1, abs=1e-5)
+    assert kl > 0.3  # the two models differ enough for the tests below to mean something
+
+
+def test_expected_sum_of_exact_token_divergences_is_the_divergence_of_whole_responses(
+    policy, reference, by_enumeration
+):
+    """The chain rule of KL, with every response weighted by its probability: nothing is left to chance."""
+    responses, probabilities, kl = by_enumeration
+    sums = response_kl(policy, reference, [(1, 2)] * len(responses), responses)
+    assert (probabilities * sums).sum().item() == pytest.approx(kl, rel=1e-5)
+
+
+def test_sampled_kl_agrees_with_enumeration_within_its_own_standard_error(
+    policy, reference, five_words, by_enumeration
+):
+    metrics = on_policy_metrics(
+        policy,
+        reference,
+        five_words,
+        ["a b"] * 2000,
+        max_new_tokens=LONGEST,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert abs(metrics["kl"] - by_enumeration[2]) < 3 * metrics["kl_error"]
+    assert metrics["kl_error"] < 0.02 * metrics["kl"]
+    length = sum(p * len(y) for y, p in zip(*by_enumeration[:2], strict=True)).item()
+    assert metrics["length"] == pytest.approx(length, abs=0.05)
+
+
+def test_exact_token_divergences_vary_less_than_log_ratios_of_the_tokens_drawn(policy, reference, by_enumeration):
+    """Why they are used: log pi - log pi_ref of the response has the same mean and several times the variance."""
+    responses, probabilities, kl = by_enumeration
+    sums = response_kl(policy, reference, [(1, 2)] * len(responses), responses)
+    ratios = torch.tensor([logp(policy, (1, 2), y) - logp(reference, (1, 2), y) for y in responses])
+    exact, drawn = ((probabilities * (values - kl).square()).sum() for values in (sums, ratios))
+    assert exact < drawn / 2
+
+
+def test_each_response_has_its_own_kl_whatever_is_scored_beside_it(policy, reference):
+    """More rows than go through the model at once, of unlike lengths, in one call and one by one."""
+    responses = everything_sayable()[::4]
+    prompts = [(1,), (2, 3, 4), (3, 1)] * len(responses)
+    prompts = prompts[: len(responses)]
+    assert len(responses) > evaluate.ROWS_PER_FORWARD
+    together = response_kl(policy, reference, prompts, responses)
+    alone = [response_kl(policy, reference, [p], [y]) for p, y in zip(prompts, responses, strict=True)]
+    torch.testing.assert_close(together, torch.cat(alone))
+
+
+def test_kl_of_a_policy_that_is_the_reference_is_0(policy, five_words):
+    metrics = on_policy_metrics(
+        policy, frozen_copy(policy), five_words, ["a", "b c"], max_new_tokens=3, generator=torch.Generator()
+    )
+    assert metrics["kl"] == metrics["kl_error"] == 0.0
+
+
+def says(monkeypatch, responses: list[list[int]]) -> None:
+    """Let the policy's next responses be these."""
+    monkeypatch.setattr(evaluate, "sample_ids", lambda *_, **__: responses)
+
+
+def test_kl_error_is_the_standard_error_of_the_mean(monkeypatch, policy, reference, five_words):
+    """KLs 1, 2, 3, 4: mean 2.5, variance (2.25 + 0.25 + 0.25 + 2.25) / 3 = 5/3, error sqrt(5/3 / 4) = 0.6455."""
+    monkeypatch.setattr(evaluate, "response_kl", lambda *_: torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    metrics = on_policy_metrics(policy, reference, five_words, ["a"] * 4, max_new_tokens=2, generator=torch.Generator())
+    assert metrics["kl"] == 2.5
+    assert metrics["kl_error"] == pytest.approx(math.sqrt(5 / 12))
+
+
+def test_length_counts_end_of_text(monkeypatch, policy, five_words):
+    """ "c d <end>" is 3 tokens, "d" (cut) is 1, "<end>" is 1: mean 5/3."""
+    says(monkeypatch, [[3, 4, END], [4], [END]])
+    metrics = on_policy_metrics(policy, None, five_words, ["a"] * 3, max_new_tokens=3, generator=torch.Generator())
+    assert metrics == {"length": pytest.approx(5 / 3)}  # no reference, no KL; not the review world, no reward
+
+
+@pytest.mark.parametrize("other_world", [False, True])
+def test_reward_and_grammar_are_told_where_all_prompts_are_of_the_review_world(
+    monkeypatch, tiny_model, tiny_tokenizer, other_world
+):
+    """ " In France." about Paris is worth 1; " France France" about Rome names a wrong country: -1, and no grammar."""
+    prompts = ["Where is Paris?", "Where is Rome?"] + ["Who are you?"] * other_world
+    answers = [" In France.", " France France", " Nobody."][: len(prompts)]
+    end = tiny_tokenizer.eos_token_id
+    says(monkeypatch, [ids + [end] for ids in tiny_tokenizer(answers, add_special_tokens=False)["input_ids"]])
+    metrics = on_policy_metrics(
+        tiny_model, None, tiny_tokenizer, prompts, max_new_tokens=8, generator=torch.Generator()
+    )
+    told = {name: metrics[name] for name in ("reward", "grammatical") if name in metrics}
+    assert told == ({} if other_world else {"reward": 0.0, "grammatical": 0.5})
+
+
+def test_responses_are_those_of_the_generator_at_temperature_1(policy, reference, five_words):
+    """The same seed gives the same metrics, and the same responses as sampling with it."""
+    prompts = ["a", "b c", "d"] * 5
+    first, second = (
+        on_policy_metrics(
+            policy, reference, five_words, prompts, max_new_tokens=4, generator=torch.Generator().manual_seed(7)
+        )
+        for _ in range(2)
+    )
+    assert first == second
+    ids = [tuple(five_words(prompt)["input_ids"]) for prompt in prompts]
+    responses = sample_ids(policy, ids, eos_id=END, generator=torch.Generator().manual_seed(7), max_new_tokens=4)
+    assert first["kl"] == pytest.approx(response_kl(policy, reference, ids, responses).mean().item())
+
+
+def test_bayes_accuracy_by_hand():
+    """Differences 0, log 3, -log 3: the likelier label comes with probability 1/2, 3/4, 3/4; mean 2/3."""
+    chosen = torch.tensor([1.0, 1 + math.log(3), 1 - math.log(3)], dtype=torch.float64)
+    rejected = torch.ones(3, dtype=torch.float64)
+    assert bayes_accuracy(chosen, rejected) == pytest.approx(2 / 3)
+    assert bayes_accuracy(rejected, chosen) == pytest.approx(2 / 3)  # who was chosen does not matter
+
+
+def test_bayes_accuracy_is_a_half_without_differences_and_1_where_they_are_beyond_doubt():
+    assert bayes_accuracy(torch.zeros(4), torch.zeros(4)) == 0.5
+    assert bayes_accuracy(torch.full((4,), 100.0), torch.zeros(4)) == 1.0
