@@ -83,11 +83,23 @@ def test_checkpoints_alone_are_a_run_too(train, run):
         train(output_dir=run, **SETTINGS)
 
 
-def test_a_second_run_that_starts_at_the_same_moment_is_refused(start, tmp_path):
-    """The first has taken the folder before its first step, so the two never mix."""
+def test_a_second_run_that_starts_before_the_first_step_of_the_first_is_refused(start, tmp_path):
     start(output_dir=tmp_path / "run", **SETTINGS)
     with pytest.raises(InputError, match="holds a run already"):
         start(output_dir=tmp_path / "run", **SETTINGS)
+
+
+def test_of_two_runs_that_find_the_folder_free_only_one_takes_it(tmp_path, monkeypatch):
+    """The other one's metrics.jsonl appears just after we have looked for it."""
+
+    def meanwhile():
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "metrics.jsonl").touch()
+
+    accelerator = new_accelerator()
+    monkeypatch.setattr(accelerator, "wait_for_everyone", meanwhile)
+    with pytest.raises(InputError, match="holds a run already"):
+        RunFolder(tmp_path / "run", accelerator, identity={}, resume=False)
 
 
 def test_a_run_that_was_refused_leaves_no_folder(start, tmp_path, tiny_model):
@@ -167,6 +179,15 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(train, 
     now = load_file(run / "model/model.safetensors")
     assert all(torch.equal(now[name], weights[name]) for name in weights)
     assert saved(run) == ["step-00000006", "step-00000008"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux which files are mapped into memory")
+def test_a_resumed_run_holds_on_to_no_file_of_a_checkpoint(start, run):
+    """Else an old checkpoint could not be deleted on Windows while the run goes on."""
+    shutil.rmtree(run / "checkpoint/step-00000008")
+    rows = start(output_dir=run, resume=True, **SETTINGS)
+    next(rows)
+    assert "step-00000006" not in Path("/proc/self/maps").read_text()
 
 
 def test_where_every_checkpoint_is_damaged_the_run_starts_again(train, run):

@@ -20,11 +20,11 @@ def odd_reward(prompts: list[str], responses: list[str]) -> Tensor:
 
 @pytest.fixture(scope="module")
 def drawn(new_tiny_model, tiny_tokenizer) -> list[tuple[PreferencePair, float]]:
-    """1500 comparisons of a random model's short responses, by `odd_reward`."""
+    """600 comparisons of a random model's short responses, by `odd_reward`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reviews, "reward", odd_reward)
         generator = torch.Generator().manual_seed(0)
-        return draw_comparisons(new_tiny_model(), tiny_tokenizer, 1500, generator=generator, max_new_tokens=4)
+        return draw_comparisons(new_tiny_model(), tiny_tokenizer, 600, generator=generator, max_new_tokens=4)
 
 
 def margins(drawn: list[tuple[PreferencePair, float]]) -> Tensor:
@@ -46,12 +46,12 @@ def test_labels_follow_p_chosen(drawn):
     values = margins(drawn)
     for size in (1, 2):
         better = (values[values.abs() == size] > 0).double()
-        assert len(better) > 200
+        assert len(better) > 80
         assert abs(deviations(better[:, None], 1 / (1 + math.exp(-size)))) < 4
 
 
 def test_all_are_comparisons_of_the_review_world_with_two_different_responses(drawn):
-    assert len(drawn) == 1500
+    assert len(drawn) == 600
     for pair, _ in drawn:
         assert reviews.is_prompt(pair.prompt)
         check_content(pair)
@@ -73,9 +73,9 @@ def test_the_same_seed_draws_the_same_comparisons_and_their_p_comes_from_the_wor
 
 
 def test_two_responses_that_meet_again_keep_their_first_label(new_tiny_model, tiny_tokenizer, monkeypatch):
-    """A world of one prompt and, by top-k of the logits, few responses of one token: each two of them stand once.
+    """One prompt, and a model that says one of ten letters: each two of them stand once, 45 in all.
 
-    "a" has reward 1, all others 0. Were both labels kept where they differ, "a" would be chosen in half of its pairs.
+    "a" has reward 4, the others 0. Were both labels kept where they differ, "a" would be chosen in half of its pairs.
     """
     monkeypatch.setattr(reviews, "sample_prompts", lambda count, *, generator: ["Where is Rome?"] * count)
     monkeypatch.setattr(reviews, "reward", lambda prompts, texts: torch.tensor([4.0 * (t == "a") for t in texts]))

@@ -129,11 +129,17 @@ def test_more_steps_than_the_texts_fill_go_through_them_again_in_another_order(l
 
 
 def test_the_same_seed_gives_the_same_model_and_nobody_elses_random_numbers_are_used(tiny_tokenizer, texts):
+    def new_weights(seed):
+        torch.rand(3)  # moves on the random numbers that others use
+        return new_model(tiny_tokenizer, PretrainConfig(**SMALL, seed=seed)).lm_head.weight
+
     def train(seed):
         config = PretrainConfig(**SMALL, steps=3, seed=seed)
         model = new_model(tiny_tokenizer, config)
         return [row["loss"] for row in pretrain(model, tiny_tokenizer, texts, config)], model.lm_head.weight
 
+    assert torch.equal(new_weights(0), new_weights(0))
+    assert not torch.equal(new_weights(0), new_weights(1))
     before = torch.get_rng_state()
     (first, weights), (second, same), (third, other) = train(0), train(0), train(1)
     assert torch.equal(before, torch.get_rng_state())

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from torch import nn
 
 from dpo_notes.training.device import new_accelerator
@@ -171,6 +172,7 @@ def test_one_broken_microbatch_among_good_ones_is_enough():
 
 def test_an_accelerate_configuration_in_the_environment_changes_nothing(monkeypatch):
     """`accelerate config` may ask for accumulation and mixed precision of its own; the run's settings say both."""
+    monkeypatch.setattr(AcceleratorState, "_shared_state", {})  # as in a new process
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     model = linear(2.0)

@@ -23,18 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write corpus.txt, gpt2-embedded/ and comparisons/; print what came out."""
-    import json
-    from dataclasses import asdict
-
+    """Write corpus/, gpt2-embedded/ and comparisons/; print what came out."""
     import torch
     from tqdm import tqdm
+    from transformers.utils.logging import disable_progress_bar
 
-    from dpo_notes.language.comparisons import draw_comparisons
     from dpo_notes.training.checkpoint import atomic_folder
     from dpo_notes.training.pretrain import PretrainConfig, new_model, pretrain, train_tokenizer
     from dpo_notes.worlds import reviews
 
+    disable_progress_bar()  # of transformers, which would draw one for each file it writes
     output = args.output or DATA
     config = PretrainConfig(seed=args.seed, **({} if args.steps is None else {"steps": args.steps}))
     generator = torch.Generator().manual_seed(args.seed)
@@ -46,21 +44,30 @@ def run(args: argparse.Namespace) -> int:
             bar.update()
             bar.set_postfix_str(f"loss {row['loss']:.3f} nats a token")
     model = model.cpu().eval()
-
+    with atomic_folder(output / "corpus") as folder:
+        (folder / "corpus.txt").write_text("".join(text + "\n" for text in texts), encoding="utf-8")
     with atomic_folder(output / "gpt2-embedded") as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    with atomic_folder(output / "corpus") as folder:
-        (folder / "corpus.txt").write_text("".join(text + "\n" for text in texts), encoding="utf-8")
-    with atomic_folder(output / "comparisons") as folder:
-        for split, count in (("train", TRAIN_PAIRS), ("test", TEST_PAIRS)):
-            with (folder / f"{split}.jsonl").open("w", encoding="utf-8") as file:
-                for pair, p in draw_comparisons(model, tokenizer, count, generator=generator):
-                    file.write(json.dumps(asdict(pair) | {"p_chosen": round(p, 4)}) + "\n")
-
     print(f"{output}: loss {row['loss']:.3f} nats a token at the last step")
+    write_comparisons(output, model, tokenizer, generator)
     print(describe(model, tokenizer, generator))
     return 0
+
+
+def write_comparisons(output: Path, model, tokenizer, generator) -> None:
+    """Draw comparisons/train.jsonl and comparisons/test.jsonl from the model."""
+    import json
+    from dataclasses import asdict
+
+    from dpo_notes.language.comparisons import draw_comparisons
+    from dpo_notes.training.checkpoint import atomic_folder
+
+    with atomic_folder(output / "comparisons") as folder:
+        for split, count in (("train", TRAIN_PAIRS), ("test", TEST_PAIRS)):
+            drawn = draw_comparisons(model, tokenizer, count, generator=generator)
+            rows = [json.dumps(asdict(pair) | {"p_chosen": round(p, 4)}) + "\n" for pair, p in drawn]
+            (folder / f"{split}.jsonl").write_text("".join(rows), encoding="utf-8")
 
 
 def describe(model, tokenizer, generator) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
+from transformers.utils.logging import disable_progress_bar
 
 from dpo_notes.commands.report import best_accuracy, gains, read_rows, write_samples
 from dpo_notes.commands.train import EMBEDDED_PRESET
@@ -42,6 +43,7 @@ def train(args: argparse.Namespace) -> int:
     main = process_state().is_main_process
     say = print if main else (lambda *words: None)
 
+    disable_progress_bar()  # of transformers, which would draw one for each file it writes
     model, tokenizer = load_model(args.model)
     model.to(process_state().device)
     pairs, eval_pairs = load_splits(args, seed=config.seed)

@@ -23,8 +23,8 @@ def draw_comparisons(
     probability sigma(reward a - reward b), so p(chosen) is below 1/2 where the choice came out against the odds.
     Draws with two equal responses or an empty one are thrown away, as are repeated ones, and drawn again.
     """
-    # In order; two responses that meet again on a prompt keep their first label. To keep both labels where they differ
-    # but one where they agree would favour neither response, whatever their rewards.
+    # In order. Two responses that meet again on a prompt keep their first label: were the other label added where it
+    # differs, labels would lean to one half.
     found: dict[tuple[str, frozenset[str]], tuple[PreferencePair, float]] = {}
     while len(found) < count:
         prompts = reviews.sample_prompts(count - len(found), generator=generator)

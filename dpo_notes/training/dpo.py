@@ -109,15 +109,14 @@ def train_dpo(
         def evaluate() -> Row:
             row = evaluate_pairs(take_step.model, eval_set, eval_batches, config, loss_fn)
             if prompts:
-                with autocast(accelerator.device, config.precision):
-                    row |= on_policy_metrics(
-                        accelerator.unwrap_model(take_step.model),
-                        reference,
-                        tokenizer,
-                        prompts,
-                        max_new_tokens=min(max_length // 2, max(len(pair.chosen) for pair in eval_encoded)),
-                        generator=torch.Generator().manual_seed(config.seed),  # always the same: less noise
-                    )
+                row |= on_policy_metrics(  # in float32, whatever the precision of training
+                    accelerator.unwrap_model(take_step.model),
+                    reference,
+                    tokenizer,
+                    prompts,
+                    max_new_tokens=min(max_length // 2, max(len(pair.chosen) for pair in eval_encoded)),
+                    generator=torch.Generator().manual_seed(config.seed),  # always the same: less noise
+                )
             return {f"eval/{name}": value for name, value in row.items()}
 
         if done is None:

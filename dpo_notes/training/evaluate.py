@@ -30,9 +30,10 @@ def on_policy_metrics(
 ) -> dict[str, float]:
     """Metrics of one response to each prompt, sampled from the policy at temperature 1 with nothing cut away.
 
-    kl: KL(policy || reference) in nats a response, and kl_error, its standard error (without a reference, neither);
-    length: tokens a response, end of text included. Where all prompts belong to the review world also
-    reward: the mean of the raters' reward; grammatical: the share of texts that the grammar could have written.
+    With a reference, kl: KL(policy || reference) in nats a response; kl_error: its standard error (0 for a single
+    prompt, which cannot tell it). Always, length: tokens a response, end of text included. Where all prompts belong to
+    the review world, reward: the mean of the raters' reward; grammatical: the share of texts that the grammar could
+    have written.
     Responses end at `max_new_tokens`, so the KL is that of their first `max_new_tokens` tokens.
     Known value: kl is 0 when the policy is the reference.
     """
