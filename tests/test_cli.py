@@ -198,7 +198,9 @@ def write_gpt2_elsewhere(folder: Path) -> Path:
     pairs = [(a, b) for a in letters for b in letters[:-1]]
     merges = pairs + [(a + b, c) for a, b in pairs for c in letters[:-1]]
     merges = merges[:50_000]
-    vocabulary = {token: number for number, token in enumerate([*alphabet, *(a + b for a, b in merges), "<|endoftext|>"])}
+    vocabulary = {
+        token: number for number, token in enumerate([*alphabet, *(a + b for a, b in merges), "<|endoftext|>"])
+    }
     folder.mkdir()
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")

@@ -72,33 +72,24 @@ def test_the_same_seed_draws_the_same_comparisons_and_their_p_comes_from_the_wor
     assert [p for _, p in first] == pytest.approx(torch.sigmoid(difference).tolist(), rel=1e-12)
 
 
-def test_two_responses_that_meet_again_keep_their_first_label(new_tiny_model, tiny_tokenizer, monkeypatch):
-    """One prompt, and a model that says one of ten letters: each two of them stand once, 45 in all.
+def test_equal_empty_and_repeated_responses_are_drawn_again(new_tiny_model, tiny_tokenizer, monkeypatch):
+    """One prompt, and a model that says nothing or one of ten letters: each two letters stand once, 45 in all.
 
-    "a" has reward 4, the others 0. Were both labels kept where they differ, "a" would be chosen in half of its pairs.
+    "a" has reward 4, the others 0. Were both labels kept where two responses meet again and are judged otherwise, "a"
+    would be chosen in half of its pairs.
     """
     monkeypatch.setattr(reviews, "sample_prompts", lambda count, *, generator: ["Where is Rome?"] * count)
     monkeypatch.setattr(reviews, "reward", lambda prompts, texts: torch.tensor([4.0 * (t == "a") for t in texts]))
     model = new_tiny_model()
-    letters = tiny_tokenizer.convert_tokens_to_ids(list("abcdefghij"))
+    said = tiny_tokenizer.convert_tokens_to_ids([tiny_tokenizer.eos_token, *"abcdefghij"])
     with torch.no_grad():
         model.transformer.ln_f.weight.zero_()
         model.transformer.ln_f.bias.copy_(torch.nn.functional.one_hot(torch.tensor(0), 32))
         model.lm_head.weight.zero_()
-        model.lm_head.weight[letters, 0] = 30.0
+        model.lm_head.weight[said, 0] = 30.0
     generator = torch.Generator().manual_seed(0)
     drawn = draw_comparisons(model, tiny_tokenizer, 45, generator=generator, max_new_tokens=1)
-    assert len({frozenset((pair.chosen, pair.rejected)) for pair, _ in drawn}) == 45  # all that ten letters can make
+    assert len({frozenset((pair.chosen, pair.rejected)) for pair, _ in drawn}) == 45
+    assert {text for pair, _ in drawn for text in (pair.chosen, pair.rejected)} == set("abcdefghij")
+    assert all(pair.chosen != pair.rejected for pair, _ in drawn)
     assert sum(pair.chosen == "a" for pair, _ in drawn) >= 7  # of 9, at sigma(4) = 0.982 each
-
-
-def test_equal_and_empty_responses_are_drawn_again(new_tiny_model, tiny_tokenizer):
-    """A model of which most responses are empty: its end of text has three fourths of the probability or so."""
-    model = new_tiny_model()
-    with torch.no_grad():
-        model.transformer.ln_f.bias.add_(model.lm_head.weight[0], alpha=2.5)
-    generator = torch.Generator().manual_seed(0)
-    drawn = draw_comparisons(model, tiny_tokenizer, 10, generator=generator, max_new_tokens=2)
-    assert len(drawn) == 10
-    for pair, _ in drawn:
-        check_content(pair)

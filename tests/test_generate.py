@@ -101,7 +101,7 @@ def fractions(*parts: float) -> list[float]:
         ({"temperature": 0.5}, fractions(16, 4, 1, 1)),  # squares
         ({"temperature": 2}, fractions(math.sqrt(4), math.sqrt(2), 1, 1)),  # square roots
         ({"temperature": 0}, [1, 0, 0, 0]),
-        ({"temperature": 1e-30}, [1, 0, 0, 0]),
+        ({"temperature": 1e-38}, [1, 0, 0, 0]),
         ({"temperature": 1e30}, [1 / 4] * 4),
         ({"top_k": 1}, [1, 0, 0, 0]),
         ({"top_k": 2}, fractions(2, 1, 0, 0)),
@@ -125,6 +125,11 @@ def test_the_distribution_by_hand(settings, expected):
     for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
         probs = next_token_probs(logits[:, order], **settings)
         torch.testing.assert_close(probs, row[:, order], rtol=1e-5, atol=1e-7)
+
+
+def test_of_many_equally_likely_tokens_those_with_the_lowest_ids_stay():
+    probs = next_token_probs(torch.zeros(1, 5000), top_k=3)
+    assert probs[0].nonzero().flatten().tolist() == [0, 1, 2]
 
 
 def test_nothing_is_cut_away_at_top_p_1():
@@ -212,11 +217,16 @@ def test_the_generator_is_the_only_source_of_chance(tiny_model, tiny_tokenizer):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_response_ends_at_end_of_text_which_is_not_in_the_text(tiny_model, tiny_tokenizer):
+def test_a_response_ends_at_end_of_text_which_is_not_in_the_text_and_then_nothing_is_computed(
+    tiny_model, tiny_tokenizer
+):
+    steps = []
+    tiny_model.register_forward_hook(lambda model, inputs, output: steps.append(1))
     favour(tiny_model, 0)
     prompts = encode_prompts(tiny_tokenizer, PROMPTS, max_length=50)
     assert sample_ids(tiny_model, prompts, eos_id=0, generator=seeded(), max_new_tokens=40) == [[0]] * 4
     assert sample(tiny_model, tiny_tokenizer, PROMPTS, generator=seeded(), max_new_tokens=40) == [""] * 4
+    assert len(steps) == 2  # one for each call
 
 
 def test_rows_end_each_at_its_own_end_of_text(four_words):

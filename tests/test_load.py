@@ -85,14 +85,30 @@ def test_a_tokenizer_without_padding_pads_with_end_of_text(folder, tiny_tokenize
     assert tokenizer.pad_token_id == tokenizer.eos_token_id == tiny_tokenizer.eos_token_id
 
 
-def test_loading_says_nothing_and_leaves_the_libraries_words_as_they_were(folder, capfd):
+@pytest.fixture
+def talkative():
+    """The library at its most talkative, and put back as it was."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_info()
+    logging.enable_progress_bar()
+    yield
+    logging.set_verbosity(verbosity)
+    (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
+
+
+def test_loading_says_nothing_and_leaves_the_library_as_talkative_as_it_was(folder, talkative, capfd, caplog):
     """A progress bar would differ between two executions of a notebook."""
-    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    before = logging.get_verbosity()
+    capfd.readouterr()
+    caplog.clear()
     load_model(folder)
     with pytest.raises(InputError):
         load_model(folder / "nothing")
-    assert capfd.readouterr() == ("", "")
-    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+    assert capfd.readouterr() == ("", "") and caplog.records == []
+    assert logging.get_verbosity() == before and logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    load_model(folder)
+    assert not logging.is_progress_bar_enabled()
 
 
 def remove(name: str) -> Callable[[Path], None]:
@@ -128,14 +144,15 @@ def write(name: str, content: str) -> Callable[[Path], object]:
     ],
     ids=lambda value: value[:50] if isinstance(value, str) else "",
 )
-def test_a_broken_folder_is_told_in_one_line(folder, capfd, break_it, told):
+def test_a_broken_folder_is_told_in_one_line(folder, talkative, capfd, caplog, break_it, told):
     break_it(folder)
     capfd.readouterr()
+    caplog.clear()
     with pytest.raises(InputError, match=told) as error:
         load_model(folder)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value) and len(str(error.value)) < 600
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", "") and caplog.records == []
 
 
 @pytest.mark.parametrize("missing", ["vocab.json", "merges.txt"])
@@ -259,8 +276,8 @@ def test_a_frozen_copy_is_independent_and_asks_for_no_gradient(tiny_model):
 
 
 def test_embedded_is_the_models_name_in_the_repository_and_its_absence_is_told(monkeypatch, tmp_path):
-    monkeypatch.setattr(embedded.dpo_notes, "__file__", str(tmp_path / "dpo_notes" / "__init__.py"))
-    with pytest.raises(InputError, match="no embedded model in .*data; expected a clone of the repository"):
+    monkeypatch.setattr(embedded, "DATA", tmp_path)
+    with pytest.raises(InputError, match="no embedded model in .*; expected a clone of the repository"):
         load_model()
 
 

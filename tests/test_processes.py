@@ -1,5 +1,6 @@
 """Two processes under torchrun, which talk over gloo, take the steps that one process takes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -56,6 +57,16 @@ def test_two_processes_that_stopped_and_were_resumed_end_where_uninterrupted_one
     for path in ("model/model.safetensors", "checkpoint/step-00000004/state.safetensors"):
         ours, theirs = load_file(one / path), load_file(other / path)
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_command_line_trains_in_two_processes(folder):
+    """`torchrun --nproc_per_node 2 -m dpo_notes train …`, with everything a run folder holds, written once."""
+    run = folder / "command"
+    assert {"config.json", "curves.png", "samples.md", "metrics.jsonl", "checkpoint", "model"} == {
+        path.name for path in run.iterdir()
+    }
+    assert json.loads((run / "config.json").read_text())["processes"] == 2
+    assert [row["step"] for row in rows_in(run)] == [0, 1, 2]  # 20 of the 22 pairs, in steps of 2 * 8
 
 
 def test_a_run_of_two_processes_is_not_resumed_by_one(folder):

@@ -21,20 +21,20 @@ def test_every_link_and_picture_within_the_repository_exists(page):
 
 
 def test_every_command_of_the_readme_parses():
-    commands = re.findall(r"^dpo-notes (.+)$", README, re.M)
+    commands = re.findall(r"^dpo-notes (.+)$", README, re.MULTILINE)
     assert commands
     for command in commands:
         parser().parse_args(command.split())
 
 
 def test_the_readme_names_every_loss_and_no_other():
-    (row,) = re.findall(r"^\| `--loss` \| (.*) \|$", README, re.M)
+    (row,) = re.findall(r"^\| `--loss` \| (.*) \|$", README, re.MULTILINE)
     assert set(re.findall(r"`([^`]+)`", row)) == set(LOSSES)
 
 
 def test_the_python_example_trains(tmp_path, monkeypatch, new_tiny_model, tiny_tokenizer):
     """With the model and the file that it names standing in the working directory."""
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     new_tiny_model().save_pretrained("gpt2")
     tiny_tokenizer.save_pretrained("gpt2")

@@ -1,7 +1,7 @@
 """dpo-notes evaluate: a trained model against its reference, on comparisons and on what it says
 
 examples:
-  dpo-notes evaluate --model runs/embedded-dpo-1/model --beta 0.5
+  dpo-notes evaluate --model runs/embedded-dpo-1/model --beta 1
   dpo-notes evaluate --model runs/mine/model --reference gpt2 --data my_test_pairs.jsonl
 """
 

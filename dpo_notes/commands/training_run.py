@@ -158,8 +158,12 @@ def _words(args: argparse.Namespace, folder: Path) -> list[str]:
 
 
 def _show_progress(rows: Iterator[dict[str, float]], *, epochs: int, quiet: bool) -> None:
-    """Draw the rows as a bar with loss, margin, accuracy, pairs per second and the time left."""
-    with tqdm(unit="step", disable=quiet, dynamic_ncols=True) as bar:
+    """Run through the rows; draw them as a bar with loss, margin, accuracy, pairs per second and the time left."""
+    if quiet:
+        for _ in rows:
+            pass
+        return
+    with tqdm(unit="step", dynamic_ncols=True) as bar:
         for row in rows:
             if row["step"] == 0:
                 continue

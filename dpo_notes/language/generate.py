@@ -93,7 +93,7 @@ def sample_ids(
             next_ids = _draw(
                 next_token_probs(logits.float(), temperature=temperature, top_k=top_k, top_p=top_p), generator
             )
-            drawn.append(next_ids.cpu().masked_fill(done, eos_id))
+            drawn.append(next_ids.cpu())
             done |= drawn[-1] == eos_id
             if done.all():
                 break

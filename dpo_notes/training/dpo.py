@@ -157,7 +157,7 @@ def train_dpo(
 def pair_metrics(
     model: nn.Module, pairs: ReferencedPairs, numbers: Sequence[int], config: DPOConfig, loss_fn: LossFunction
 ) -> dict[str, Tensor]:
-    """ "loss", "rewards/…" and "logps/…" of each of the pairs with these numbers; only "loss" carries a gradient."""
+    """For each of the pairs with these numbers, "loss", "rewards/…" and "logps/…"; only "loss" carries a gradient."""
     batch, reference_chosen, reference_rejected = pairs.batch(numbers)
     with autocast(batch.input_ids.device, config.precision):
         chosen, rejected = batch_logps(model, batch, reduction=config.reduction)
