@@ -95,6 +95,7 @@ def train(args: argparse.Namespace) -> int:
         print(gains(history, best=best))
         print(f"curves:  {folder / 'curves.png'}\nsamples: {folder / 'samples.md'}\nmodel:   {folder / 'model'}")
         print(f'go on:   dpo-notes sample --model {folder / "model"} --prompt "{prompts[0]}"')
+        print("         (or `python run.py sample …`, and `python run.py lab` for the notebooks)")
     return 0
 
 
