@@ -38,13 +38,13 @@ def test_the_corpus_is_grammatical_and_has_at_least_600_different_words():
     assert len(set(re.findall(r"[A-Za-z]+", " ".join(lines)))) >= 600
 
 
-def test_at_least_93_percent_of_the_models_samples_are_grammatical_and_their_rewards_spread_by_about_1(embedded):
-    """945 of these 1000 were when the data card was written."""
+def test_at_least_95_percent_of_the_models_samples_are_grammatical_and_their_rewards_spread_by_about_1(embedded):
+    """967 of these 1000 were when the data card was written."""
     generator = torch.Generator().manual_seed(7)
     prompts = reviews.sample_prompts(1000, generator=generator)
     answers = sample(*embedded, prompts, generator=generator, max_new_tokens=96)
     texts = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-    assert sum(map(reviews.is_grammatical, texts)) >= 930
+    assert sum(map(reviews.is_grammatical, texts)) >= 950
     assert 0.8 <= reviews.reward(prompts, answers).std().item() <= 1.2
 
 

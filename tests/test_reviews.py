@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from intervals import deviations
 
 from dpo_notes.maths.errors import InputError
-from dpo_notes.worlds import grammar, reviews
+from dpo_notes.worlds import grammar, reviews, words
 from dpo_notes.worlds.grammar import first_named
 from dpo_notes.worlds.reviews import Document, is_grammatical, is_prompt, reward, sample_documents, sample_prompts
 from dpo_notes.worlds.words import COUNTRIES, COUNTRY_OF, REGION_OF
@@ -281,3 +281,13 @@ def test_every_valued_word_can_be_written_by_the_grammar():
 def _all_templates() -> list[tuple[str, ...]]:
     moods = (*grammar.OPENINGS.values(), *grammar.REMARKS.values(), *grammar.VERDICTS.values())
     return [*moods, grammar.CURT, grammar.PLAIN, grammar.GREETINGS, grammar.WISHES]
+
+
+def test_names_and_titles_leave_the_raters_cold():
+    names = words.TITLE_FIRST + words.TITLE_SECOND + words.FIRST_NAME + words.LAST_NAME + tuple(words.COUNTRY_OF)
+    assert not {name.lower() for name in names} & set(reviews.WORD_VALUE)
+
+
+def test_articles_go_by_sound():
+    """A vowel takes "an", and so does the silent h of "honest"."""
+    assert {"an honest", "an elegant", "a good", "a heavy"} <= {*words.SLOTS["a_good"], *words.SLOTS["a_dull"]}

@@ -6,7 +6,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_notes.language.generate import sample
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.maths.bradley_terry import preference_probability, sample_preferences
+from dpo_notes.maths.errors import InputError
 from dpo_notes.worlds import reviews
+
+FRUITLESS_ROUNDS = 500
 
 
 def draw_comparisons(
@@ -22,11 +25,14 @@ def draw_comparisons(
     Prompts come from the review world, both responses from the model at temperature 1. The rater prefers a to b with
     probability sigma(reward a - reward b), so p(chosen) is below 1/2 where the choice came out against the odds.
     Draws with two equal responses or an empty one are thrown away, as are repeated ones, and drawn again.
+    Raises InputError for a model that says too few different things: FRUITLESS_ROUNDS rounds without a new comparison.
     """
     # In order. Two responses that meet again on a prompt keep their first label: were the other label added where it
     # differs, labels would lean to one half.
     found: dict[tuple[str, frozenset[str]], tuple[PreferencePair, float]] = {}
+    fruitless = 0
     while len(found) < count:
+        before = len(found)
         prompts = reviews.sample_prompts(count - len(found), generator=generator)
         texts = sample(model, tokenizer, prompts * 2, generator=generator, max_new_tokens=max_new_tokens)
         rewards = reviews.reward(prompts * 2, texts)
@@ -37,4 +43,7 @@ def draw_comparisons(
             if texts[chosen] != texts[rejected] and texts[chosen].strip() and texts[rejected].strip():
                 pair = PreferencePair(prompt, texts[chosen], texts[rejected])
                 found.setdefault((prompt, frozenset((pair.chosen, pair.rejected))), (pair, p))
+        fruitless = 0 if len(found) > before else fruitless + 1
+        if fruitless == FRUITLESS_ROUNDS:
+            raise InputError(f"the model gave {len(found)} different comparisons; expected {count}: its answers repeat")
     return list(found.values())

@@ -26,8 +26,8 @@ class PretrainConfig:
     layers: int = 4
     channels: int = 160
     heads: int = 4
-    steps: int = 3000  # optimizer steps
-    batch_size: int = 16  # blocks of `context` tokens a step
+    steps: int = 6000  # optimizer steps
+    batch_size: int = 8  # blocks of `context` tokens a step
     learning_rate: float = 4e-3  # high, as small models take it
     warmup_steps: int = 100
     weight_decay: float = 0.02

@@ -6,7 +6,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _with_article(words: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(("an " if word[0] in "aeiou" else "a ") + word for word in words)
+    silent_h = ("honest",)
+    return tuple(("an " if word[0] in "aeiou" or word in silent_h else "a ") + word for word in words)
 
 
 # Adjectives by what a rater feels on reading them, strongest first and last (see reviews.WORD_VALUE).
@@ -67,7 +68,7 @@ LAST_NAME = _words(
 )
 TITLE_FIRST = _words(
     "Silent Golden Broken Hidden Crimson Distant Burning Frozen Lonely Scarlet Secret Wandering Midnight Paper Iron "
-    "Velvet Hollow Gentle Restless Emerald Forgotten Winter Summer Glass Copper Wooden Invisible Electric Sleeping "
+    "Velvet Marble Amber Restless Emerald Forgotten Winter Summer Glass Copper Wooden Invisible Electric Sleeping "
     "Borrowed"
 )
 TITLE_SECOND = _words(
