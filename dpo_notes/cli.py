@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dpo_notes import __version__
 from dpo_notes.maths.errors import InputError
 
-COMMANDS = ("train", "sample", "evaluate", "pretrain", "lab", "doctor")
+COMMANDS = ("train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "frontier", "lab", "doctor")
 EXAMPLES = """examples:
   dpo-notes train                                          the embedded GPT-2 on the embedded comparisons
   dpo-notes train --model gpt2 --data my_pairs.jsonl       a real model on your own comparisons
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"dpo-notes {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"dpo_notes.commands.{name}")
+        module = importlib.import_module(f"dpo_notes.commands.{name.replace('-', '_')}")
         summary, _, rest = module.__doc__.partition("\n")
         command = commands.add_parser(
             name,

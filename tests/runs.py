@@ -18,7 +18,7 @@ FAST = {"learning_rate": 1e-3, "warmup_fraction": 0.0, "eval_samples": 0}  # fas
 
 def without_speed(rows: list[dict]) -> list[dict]:
     """The rows without the one metric that depends on the machine's day."""
-    return [{name: value for name, value in row.items() if name != "pairs_per_second"} for row in rows]
+    return [{name: value for name, value in row.items() if not name.endswith("_per_second")} for row in rows]
 
 
 def rows_in(run: Path) -> list[dict]:

@@ -10,6 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from dpo_notes.maths.bradley_terry import (
     elo_from_reward,
     fit_bradley_terry,
+    margin_correlation,
+    preference_entropy,
     preference_nll,
     preference_probability,
     sample_preferences,
@@ -85,6 +87,41 @@ def test_nll_passes_gradcheck():
     inputs = (REWARDS.clone().requires_grad_(), REWARDS.flip(0).clone().requires_grad_())
     assert torch.autograd.gradcheck(preference_nll, inputs)
     assert torch.autograd.gradgradcheck(preference_nll, inputs)
+
+
+def test_the_entropy_of_a_preference_of_three_quarters():
+    """-3/4 log 3/4 - 1/4 log 1/4 = 0.5623351446…; equal rewards leave log 2."""
+    reward = doubles(math.log(3), 0, 5)
+    torch.testing.assert_close(
+        preference_entropy(reward, doubles(0, math.log(3), 5)),
+        doubles(0.5623351446188083, 0.5623351446188083, math.log(2)),
+    )
+
+
+def test_entropy_is_that_of_a_coin_and_the_least_expected_loss():
+    """Against torch's Bernoulli; and the loss of other rewards, in expectation, exceeds it by the divergence."""
+    truth, other = torch.distributions.Bernoulli(logits=REWARDS), torch.distributions.Bernoulli(logits=0.3 * REWARDS)
+    zero = torch.zeros_like(REWARDS)
+    torch.testing.assert_close(preference_entropy(REWARDS, zero), truth.entropy())
+    expected = truth.probs * preference_nll(0.3 * REWARDS, zero) + (1 - truth.probs) * preference_nll(
+        zero, 0.3 * REWARDS
+    )
+    excess = torch.distributions.kl_divergence(truth, other)
+    torch.testing.assert_close(expected, preference_entropy(REWARDS, zero) + excess)
+
+
+def test_entropy_of_certain_preferences_is_0_and_not_nan():
+    far = torch.tensor([1e4, -1e4])
+    assert preference_entropy(far, torch.zeros(2)).tolist() == [0, 0]
+
+
+def test_margin_correlation_is_pearsons_with_every_pair_taken_both_ways():
+    margins, others = REWARDS, REWARDS.flip(0) ** 2
+    both = torch.stack([torch.cat([margins, -margins]), torch.cat([others, -others])])
+    torch.testing.assert_close(margin_correlation(margins, others), torch.corrcoef(both)[0, 1])
+    torch.testing.assert_close(margin_correlation(margins, 3 * margins), doubles(1).squeeze())
+    flip = doubles(1, -1, 1, 1, -1)
+    torch.testing.assert_close(margin_correlation(flip * margins, flip * others), margin_correlation(margins, others))
 
 
 def test_odds_of_ten_to_one_are_400_elo_points():

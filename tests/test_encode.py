@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dpo_notes.language.encode import EncodedPair, encode_pairs, encode_prompts
+from dpo_notes.language.encode import EncodedPair, encode_pairs, encode_prompts, encode_responses
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.pretrain import train_tokenizer
@@ -189,3 +189,25 @@ def test_a_long_prompt_for_sampling_loses_its_beginning_and_is_counted(letters):
     with pytest.warns(UserWarning, match="longer than 4 tokens: 1 of 2 prompts lost their beginning"):
         encoded = encode_prompts(letters, ["abcd", "abcdef"], max_length=4)
     assert [letters.decode(ids) for ids in encoded] == ["abcd", "cdef"]
+
+
+def test_single_responses_are_encoded_as_those_of_pairs(tiny_tokenizer, tiny_pairs, silence):
+    pairs = [*tiny_pairs, text("", "Paris", "b"), text("Where is Rome?  ", "In Italy.", "b")]
+    encoded = encode_responses(tiny_tokenizer, [p.prompt for p in pairs], [p.chosen for p in pairs], max_length=99)
+    assert encoded == [(pair.prompt, pair.chosen) for pair in encode_pairs(tiny_tokenizer, pairs, max_length=99)]
+    assert encode_responses(tiny_tokenizer, [], [], max_length=99) == []
+
+
+def test_a_single_response_is_cut_by_the_rule_without_regard_to_others(letters):
+    """8 tokens: 6 + 3 cost the prompt 1; 6 + 7 cost the prompt 2 and the response its last 3, end of text among them."""
+    with pytest.warns(UserWarning, match="8 tokens: 2 of 2 prompts lost their beginning and 1 of 2 responses"):
+        encoded = encode_responses(letters, ["abcdef", "abcdef"], ["yz", "uvwxyz"], max_length=8)
+    spelt = [(letters.decode(prompt), letters.decode(response).replace(END, ".")) for prompt, response in encoded]
+    assert spelt == [("bcdef", "yz."), ("cdef", "uvwx")]
+
+
+def test_end_of_text_within_a_single_response_or_another_number_of_them_is_refused(letters):
+    with pytest.raises(InputError, match=r"response 2 holds <\|endoftext\|>; expected text without it"):
+        encode_responses(letters, ["a", "a"], ["b", f"b{END}"], max_length=8)
+    with pytest.raises(InputError, match="1 prompts and 2 responses; expected as many of each"):
+        encode_responses(letters, ["a"], ["b", "c"], max_length=8)

@@ -11,7 +11,14 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from dpo_notes.language.generate import sample_ids
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.training import evaluate
-from dpo_notes.training.evaluate import bayes_accuracy, on_policy_metrics, response_kl
+from dpo_notes.training.evaluate import (
+    bayes_accuracy,
+    kl_estimates,
+    mean_and_error,
+    on_policy_metrics,
+    respond,
+    response_kl,
+)
 
 WORDS = ("<end>", "a", "b", "c", "d")  # a vocabulary small enough to write down everything that can be said
 END, LONGEST = 0, 3
@@ -111,6 +118,46 @@ def test_exact_token_divergences_vary_less_than_log_ratios_of_the_tokens_drawn(p
     ratios = torch.tensor([logp(policy, (1, 2), y) - logp(reference, (1, 2), y) for y in responses])
     exact, drawn = ((probabilities * (values - kl).square()).sum() for values in (sums, ratios))
     assert exact < drawn / 2
+
+
+def test_each_estimator_is_the_sum_along_the_response_of_its_token_values(policy, reference):
+    """The mean over all 85 responses of k1, k2, k3, written out a token at a time."""
+    responses = everything_sayable()
+    estimates = kl_estimates(policy, reference, [(1, 2)] * len(responses), responses)
+    sums = {"k1": [], "k2": [], "k3": []}
+    for response in responses:
+        seen = [((1, 2, *response[:t]), [token]) for t, token in enumerate(response)]
+        ratios = [logp(policy, *step) - logp(reference, *step) for step in seen]
+        sums["k1"].append(sum(ratios))
+        sums["k2"].append(sum(ratio**2 / 2 for ratio in ratios))
+        sums["k3"].append(sum(math.exp(-ratio) - 1 + ratio for ratio in ratios))
+    for name, values in sums.items():
+        mean, error = mean_and_error(torch.tensor(values, dtype=torch.float64))
+        assert estimates[name] == (pytest.approx(mean, rel=1e-4), pytest.approx(error, rel=1e-4))
+    exact = response_kl(policy, reference, [(1, 2)] * len(responses), responses)
+    assert estimates["exact"] == mean_and_error(exact)
+
+
+def test_exact_k1_and_k3_agree_with_enumeration_and_k2_does_not(policy, reference, five_words, by_enumeration):
+    said = respond(
+        policy, five_words, ["a b"] * 3000, max_new_tokens=LONGEST, generator=torch.Generator().manual_seed(0)
+    )
+    estimates = kl_estimates(policy, reference, said.prompt_ids, said.response_ids)
+    off = {name: abs(mean - by_enumeration[2]) / error for name, (mean, error) in estimates.items()}
+    assert max(off["exact"], off["k1"], off["k3"]) < 4
+    assert off["k2"] > 5
+    assert estimates["exact"][1] < min(estimates["k1"][1], estimates["k3"][1]) / 1.3  # the same mean, less noise
+
+
+def test_all_estimates_of_a_policy_that_is_the_reference_are_0(policy):
+    estimates = kl_estimates(policy, frozen_copy(policy), [(1,), (2, 3)], [[3, END], [4]])
+    assert estimates == dict.fromkeys(("exact", "k1", "k2", "k3"), (0.0, 0.0))
+
+
+def test_mean_and_error_by_hand():
+    """1, 2, 3, 4: variance 5/3, error sqrt(5/3 / 4). A single value cannot tell its error."""
+    assert mean_and_error(torch.tensor([1.0, 2.0, 3.0, 4.0])) == (2.5, pytest.approx(math.sqrt(5 / 12)))
+    assert mean_and_error(torch.tensor([7.0])) == (7.0, 0.0)
 
 
 def test_each_response_has_its_own_kl_whatever_is_scored_beside_it(policy, reference):

@@ -190,7 +190,8 @@ def test_with_padding_and_cache_the_logits_are_those_of_each_text_read_alone(
     for row, (prompt, response) in enumerate(zip(prompts, drawn, strict=True)):
         for step in range(len(response)):
             alone = logits_after(model, [*prompt, *response[:step]])
-            torch.testing.assert_close(steps[step][row], alone, rtol=1e-5, atol=1e-5)
+            going_on = [number for number, ids in enumerate(drawn) if len(ids) > step]
+            torch.testing.assert_close(steps[step][going_on.index(row)], alone, rtol=1e-5, atol=1e-5)
             if temperature == 0:
                 assert response[step] == alone.argmax()
 
@@ -233,6 +234,48 @@ def test_rows_end_each_at_its_own_end_of_text(four_words):
     drawn = sample_ids(four_words, [[1]] * 200, eos_id=0, generator=seeded(), max_new_tokens=5)
     assert all(0 not in ids[:-1] and (ids[-1] == 0 or len(ids) == 5) for ids in drawn)
     assert {len(ids) for ids in drawn} == {1, 2, 3, 4, 5}
+
+
+def test_nothing_is_computed_for_a_row_that_has_ended(four_words):
+    """The rows of each forward pass are the responses that have a token from it."""
+    rows = []
+    four_words.register_forward_hook(lambda model, inputs, output: rows.append(len(output.logits)))
+    drawn = sample_ids(four_words, [[1]] * 100, eos_id=0, generator=seeded(), max_new_tokens=5)
+    assert rows == [100] + [sum(len(ids) > step for ids in drawn) for step in range(1, 5)]
+    assert rows[4] < rows[1] < 100
+
+
+def test_no_response_depends_on_when_the_others_end(four_words, monkeypatch):
+    """The same prompts between others: the same responses, though the others end at other times."""
+    monkeypatch.setattr(generate, "PROMPTS_PER_FORWARD", 400)
+    ours, others = [[1, 2], [3, 3]] * 100, ([[2, 2]] * 200, [[3, 1]] * 200)
+    settings = {"eos_id": 0, "max_new_tokens": 5}
+    one, two = (sample_ids(four_words, ours + more, generator=seeded(), **settings) for more in others)
+    assert one[:200] == two[:200]
+    assert one[200:] != two[200:]
+
+
+def test_a_number_draws_the_token_it_falls_upon_and_never_one_of_probability_0():
+    """Probabilities 0, 1/2, 0, 1/4, 1/4, 0 side by side, the first at the top: 1 - number reaches 1/2, 3/4 and 1."""
+    numbers = torch.tensor([1 - 2**-53, 0.5, 0.5 - 2**-53, 0.25, 0.25 - 2**-53, 0.0], dtype=torch.float64)
+    probs = torch.tensor([[0, 1 / 2, 0, 1 / 4, 1 / 4, 0]]).expand(6, -1)
+    assert generate._draw(probs, numbers).tolist() == [1, 1, 3, 3, 4, 4]
+
+
+def test_no_probability_is_too_small_to_be_drawn():
+    """1e-9 beside 1 is lost in a float32 sum. The number must fall into a gap that small."""
+    probs = torch.tensor([[1.0, 1e-9, 1e-9]])
+    assert [generate._draw(probs, torch.tensor([n], dtype=torch.float64)).item() for n in (3e-9, 1.5e-9, 0.5e-9)] == [
+        *(0, 1, 2)
+    ]
+
+
+@pytest.mark.parametrize("settings", [{}, {"top_k": 3}, {"top_p": 0.9}])
+def test_a_model_that_predicts_nan_is_told(four_words, settings):
+    with torch.no_grad():
+        four_words.transformer.ln_f.bias.fill_(math.nan)
+    with pytest.raises(InputError, match="the model predicts NaN"):
+        sample_ids(four_words, [[1], [2, 3]], eos_id=0, generator=seeded(), max_new_tokens=5, **settings)
 
 
 def test_a_response_without_end_is_cut(tiny_model, tiny_tokenizer):

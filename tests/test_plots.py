@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.figure import Figure
 
+from dpo_notes.maths.calibration import reliability
 from dpo_notes.teaching import plots
 
 ROWS = [
@@ -67,3 +69,24 @@ def test_training_curves_without_evaluations_fall_back_on_the_training_batches()
     figure = plots.training_curves(rows, title="a run")
     assert lines(figure.axes[1])["chosen"] == [(1, 0.1)]
     assert figure.get_suptitle() == "a run"
+
+
+def test_reliability_points_lie_at_predicted_and_observed_with_bars_of_two_standard_errors(ax):
+    """Four pairs predicted 3/4, three of them rightly: 2 * sqrt(3/4 * 1/4 / 4) = 0.433 on both sides of 3/4."""
+    plots.reliability_panel(ax, reliability(torch.tensor([0.75, 0.75, 0.75, 0.25]), n_bins=10))
+    (container,) = ax.containers
+    assert container[0].get_xydata().tolist() == [[0.75, 0.75]]
+    assert np.allclose(container[2][0].get_segments()[0][:, 1], [0.75 - 0.4330127, 0.75 + 0.4330127])
+    assert [text.get_text() for text in ax.texts] == ["4"]
+    assert lines(ax)["calibrated"] == [(0.5, 0.5), (1, 1)]
+
+
+def test_a_reward_models_curves_show_what_is_possible_and_do_without_a_diagram():
+    diagram = reliability(torch.tensor([0.9, 0.2]), n_bins=10)
+    loss, accuracy, _ = plots.reward_model_curves(ROWS, diagram, title="a", best_loss=0.5, best_accuracy=0.75).axes
+    assert [y for _, y in lines(loss)["least possible"]] == [0.5, 0.5]
+    assert lines(accuracy)["reward model"] == [(2, 0.7)]
+    assert [y for _, y in lines(accuracy)["best possible"]] == [0.75, 0.75]
+    loss, accuracy, empty = plots.reward_model_curves(ROWS, None, title="a").axes
+    assert "least possible" not in lines(loss) and "best possible" not in lines(accuracy)
+    assert not empty.axison

@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.training.evaluate import bayes_accuracy
 from dpo_notes.worlds import reviews
@@ -19,13 +21,17 @@ def read_rows(folder: Path) -> list[dict[str, float]]:
 
 def best_accuracy(pairs: Sequence[PreferencePair]) -> float | None:
     """The best expected accuracy on these pairs, from the raters' reward; None outside the review world."""
+    rewards = true_rewards(pairs)
+    return None if rewards is None else bayes_accuracy(*rewards)
+
+
+def true_rewards(pairs: Sequence[PreferencePair]) -> tuple[Tensor, Tensor] | None:
+    """(chosen, rejected): the raters' reward of the responses, in nats; None outside the review world."""
     if not pairs or not all(pair.is_text and reviews.is_prompt(pair.prompt) for pair in pairs):
         return None
     prompts = [pair.prompt for pair in pairs]
-    return bayes_accuracy(
-        reviews.reward(prompts, [pair.chosen for pair in pairs]),
-        reviews.reward(prompts, [pair.rejected for pair in pairs]),
-    )
+    chosen, rejected = [pair.chosen for pair in pairs], [pair.rejected for pair in pairs]
+    return reviews.reward(prompts, chosen), reviews.reward(prompts, rejected)
 
 
 def gains(rows: Rows, *, best: float | None) -> str:
@@ -41,6 +47,12 @@ def gains(rows: Rows, *, best: float | None) -> str:
     lines.append(f"{'accuracy':<34}{'guessing':>10}{last['eval/rewards/accuracies']:>10.1%}")
     if best is not None:
         lines.append(f"{'  best possible accuracy':<34}{'':>10}{best:>10.1%}")
+    return "\n".join(lines + speech_lines(first, last))
+
+
+def speech_lines(first: Mapping[str, float], last: Mapping[str, float]) -> list[str]:
+    """The lines of such a table on what a policy says: its KL, and where they are known its true reward and grammar."""
+    lines = []
     if "eval/kl" in last:
         lines.append(
             _line("KL from the reference (nats)", first, last, "eval/kl", ".2f") + f"  ± {last['eval/kl_error']:.2f}"
@@ -50,7 +62,7 @@ def gains(rows: Rows, *, best: float | None) -> str:
         lines.append(_line("grammatical samples", first, last, "eval/grammatical", ".1%"))
     if "eval/length" in last:
         lines.append(_line("length of samples (tokens)", first, last, "eval/length", ".1f"))
-    return "\n".join(lines)
+    return lines
 
 
 def write_samples(path: Path, prompts: Sequence[str], before: Sequence[str], after: Sequence[str]) -> None:

@@ -38,31 +38,24 @@ def encode_pairs(
     cut off there gets no end of text. Both responses keep the same prompt. One warning counts what was cut.
     Raises InputError for end of text within a text: the model would see an end where the text goes on.
     """
-    if max_length < 2:
-        raise InputError(f"max_length is {max_length}; expected at least 2 tokens, one each for prompt and response")
     texts = [_texts(tokenizer, pair, number) for number, pair in enumerate(pairs, start=1)]
-    columns = [_encode(tokenizer, column) for column in zip(*texts, strict=True)] if texts else [[], [], []]
-    straddling = _count_straddling(tokenizer, texts, columns)
-    if straddling:
-        warnings.warn(
-            f"{straddling} of {2 * len(texts)} responses: a token would straddle the border to the prompt; it is cut at "
-            "the border. Begin responses with a space, or end prompts with a line break, to avoid this.",
-            stacklevel=2,
-        )
-    encoded, cut_prompts, cut_responses = [], 0, 0
-    for prompt, chosen, rejected in zip(*columns, strict=True):
-        start = prompt or [_beginning(tokenizer)]
-        pair, cut = _fit(start, chosen + [tokenizer.eos_token_id], rejected + [tokenizer.eos_token_id], max_length)
-        encoded.append(pair)
-        cut_prompts += cut[0]
-        cut_responses += cut[1]
-    if cut_prompts or cut_responses:
-        warnings.warn(
-            f"longer than {max_length} tokens: {cut_prompts} of {len(texts)} prompts lost their beginning and "
-            f"{cut_responses} of {2 * len(texts)} responses their end.",
-            stacklevel=2,
-        )
-    return encoded
+    return [EncodedPair(prompt, *responses) for prompt, responses in _encode_texts(tokenizer, texts, max_length)]
+
+
+def encode_responses(
+    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], responses: Sequence[str], *, max_length: int
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Each prompt with its one response as (prompt, response) token ids, by the rules of `encode_pairs`.
+
+    Raises InputError for another number of responses than of prompts, and for end of text within a response.
+    """
+    if len(prompts) != len(responses):
+        raise InputError(f"{len(prompts)} prompts and {len(responses)} responses; expected as many of each")
+    for number, response in enumerate(responses, start=1):
+        if tokenizer.eos_token in response:
+            raise InputError(f"response {number} holds {tokenizer.eos_token}; expected text without it: it is appended")
+    texts = [_move_spaces(prompt, response) for prompt, response in zip(prompts, responses, strict=True)]
+    return [(prompt, response) for prompt, [response] in _encode_texts(tokenizer, texts, max_length)]
 
 
 def encode_prompts(
@@ -89,11 +82,46 @@ def _texts(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair, number: int
                 f"pair {number}: {name} holds {tokenizer.eos_token}; expected text without it: it is appended"
             )
     try:
-        prompt, chosen, rejected = render(tokenizer, pair)
+        return _move_spaces(*render(tokenizer, pair))
     except InputError as error:
         raise InputError(f"pair {number}: {error}") from error
+
+
+def _move_spaces(prompt: str, *responses: str) -> tuple[str, ...]:
+    """Spaces that end the prompt begin its responses instead."""
     spaces = prompt[len(prompt.rstrip(" ")) :]
-    return prompt.rstrip(" "), spaces + chosen, spaces + rejected
+    return prompt.rstrip(" "), *(spaces + response for response in responses)
+
+
+def _encode_texts(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_length: int
+) -> list[tuple[tuple[int, ...], list[tuple[int, ...]]]]:
+    """(prompt, responses) as token ids for each (prompt, response, …) of texts; warnings count straddling and cuts."""
+    if max_length < 2:
+        raise InputError(f"max_length is {max_length}; expected at least 2 tokens, one each for prompt and response")
+    columns = [_encode(tokenizer, column) for column in zip(*texts, strict=True)]
+    response_count = sum(map(len, columns[1:]))
+    straddling = _count_straddling(tokenizer, texts, columns)
+    if straddling:
+        warnings.warn(
+            f"{straddling} of {response_count} responses: a token would straddle the border to the prompt; it is cut at "
+            "the border. Begin responses with a space, or end prompts with a line break, to avoid this.",
+            stacklevel=3,
+        )
+    encoded, cut_prompts, cut_responses = [], 0, 0
+    for prompt, *responses in zip(*columns, strict=True):
+        ended = [response + [tokenizer.eos_token_id] for response in responses]
+        kept, cut = _fit(prompt or [_beginning(tokenizer)], ended, max_length)
+        encoded.append(kept)
+        cut_prompts += cut[0]
+        cut_responses += cut[1]
+    if cut_prompts or cut_responses:
+        warnings.warn(
+            f"longer than {max_length} tokens: {cut_prompts} of {len(texts)} prompts lost their beginning and "
+            f"{cut_responses} of {response_count} responses their end.",
+            stacklevel=3,
+        )
+    return encoded
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
@@ -103,12 +131,11 @@ def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[li
     return tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
 
 
-def _count_straddling(tokenizer: PreTrainedTokenizerBase, texts: list, columns: list) -> int:
-    prompts = columns[0]
+def _count_straddling(tokenizer: PreTrainedTokenizerBase, texts: Sequence, columns: list) -> int:
     count = 0
-    for side in (1, 2):
+    for side, responses in enumerate(columns[1:], start=1):
         joined = _encode(tokenizer, [text[0] + text[side] for text in texts])
-        count += sum(j != p + r for j, p, r in zip(joined, prompts, columns[side], strict=True))
+        count += sum(j != p + r for j, p, r in zip(joined, columns[0], responses, strict=True))
     return count
 
 
@@ -116,10 +143,12 @@ def _beginning(tokenizer: PreTrainedTokenizerBase) -> int:
     return tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
 
 
-def _fit(prompt: list, chosen: list, rejected: list, max_length: int) -> tuple[EncodedPair, tuple[int, int]]:
-    """The pair within `max_length`, and how many prompts (0 or 1) and responses (0 to 2) were cut."""
-    room = max(max_length - max(len(chosen), len(rejected)), max_length // 2)
+def _fit(
+    prompt: list, responses: list[list], max_length: int
+) -> tuple[tuple[tuple[int, ...], list[tuple[int, ...]]], tuple[int, int]]:
+    """(prompt, responses) within `max_length`, and how many prompts (0 or 1) and responses were cut."""
+    room = max(max_length - max(map(len, responses)), max_length // 2)
     kept = prompt[-room:]
     space = max_length - len(kept)
-    pair = EncodedPair(tuple(kept), tuple(chosen[:space]), tuple(rejected[:space]))
-    return pair, (len(kept) < len(prompt), (len(chosen) > space) + (len(rejected) > space))
+    fitting = tuple(kept), [tuple(response[:space]) for response in responses]
+    return fitting, (len(kept) < len(prompt), sum(len(response) > space for response in responses))

@@ -1,6 +1,7 @@
 """Sampling from a language model with a generator: greedy, temperature, top-k and top-p."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -68,39 +69,60 @@ def sample_ids(
         raise InputError(
             f"temperature is {temperature}, top_k {top_k}, top_p {top_p}; expected at least 0, at least 0, above 0 to 1"
         )
+    probs_of = partial(next_token_probs, temperature=temperature, top_k=top_k, top_p=top_p)
     responses = []
     for start in range(0, len(prompts), PROMPTS_PER_FORWARD):
         part = prompts[start : start + PROMPTS_PER_FORWARD]
-        longest = max(len(prompt) for prompt in part)
-        input_ids = torch.tensor([(eos_id,) * (longest - len(prompt)) + tuple(prompt) for prompt in part])
-        padding = torch.tensor([longest - len(prompt) for prompt in part])
-        # Padded on the left, so that every next token is in the last column. GPT-2 counts positions from the first
-        # column, so the positions are given: they count from the first real token.
-        mask = (torch.arange(longest) >= padding[:, None]).to(model.device)
-        positions = (torch.arange(longest) - padding[:, None]).clamp(min=0).to(model.device)
-        tokens, cache = input_ids.to(model.device), DynamicCache(config=model.config)
-        done = torch.zeros(len(part), dtype=torch.bool)
-        drawn = []
-        for _ in range(max_new_tokens):
-            logits = model(
-                input_ids=tokens,
-                attention_mask=mask.long(),
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
-            next_ids = _draw(
-                next_token_probs(logits.float(), temperature=temperature, top_k=top_k, top_p=top_p), generator
-            )
-            drawn.append(next_ids.cpu())
-            done |= drawn[-1] == eos_id
-            if done.all():
-                break
-            tokens, positions = next_ids[:, None], positions[:, -1:] + 1
-            mask = torch.cat([mask, mask.new_ones(len(part), 1)], dim=1)
-        for row in torch.stack(drawn, dim=1).tolist():
-            responses.append(row[: row.index(eos_id) + 1] if eos_id in row else row)
+        responses += _respond(model, part, probs_of, eos_id=eos_id, generator=generator, max_new_tokens=max_new_tokens)
+    return responses
+
+
+def _respond(
+    model: PreTrainedModel,
+    prompts: Sequence[Sequence[int]],
+    probs_of: Callable[[Tensor], Tensor],
+    *,
+    eos_id: int,
+    generator: torch.Generator,
+    max_new_tokens: int,
+) -> list[list[int]]:
+    """The responses to one batch of prompts. A row that has ended leaves the batch: nothing more is computed for it."""
+    longest = max(map(len, prompts))
+    input_ids = torch.tensor([(eos_id,) * (longest - len(prompt)) + tuple(prompt) for prompt in prompts])
+    padding = torch.tensor([longest - len(prompt) for prompt in prompts])
+    # Padded on the left, so that every next token is in the last column. GPT-2 counts positions from the first
+    # column, so the positions are given: they count from the first real token.
+    mask = (torch.arange(longest) >= padding[:, None]).to(model.device)
+    positions = (torch.arange(longest) - padding[:, None]).clamp(min=0).to(model.device)
+    tokens, cache = input_ids.to(model.device), DynamicCache(config=model.config)
+    rows = torch.arange(len(prompts))  # those that still go on
+    responses = [[] for _ in prompts]
+    for _ in range(max_new_tokens):
+        logits = model(
+            input_ids=tokens,
+            attention_mask=mask.long(),
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        # A number for every prompt, ended or not: so no response depends on when another one ends.
+        numbers = torch.rand(len(prompts), generator=generator, device=generator.device, dtype=torch.float64).cpu()
+        next_ids = _draw(probs_of(logits.float()), numbers[rows]).cpu()
+        if next_ids.max() == logits.shape[-1]:  # no sum reached its height
+            raise InputError("the model predicts NaN; expected numbers (has its training diverged?)")
+        for row, token in zip(rows.tolist(), next_ids.tolist(), strict=True):
+            responses[row].append(token)
+        going_on = (next_ids != eos_id).nonzero().squeeze(1)
+        if len(going_on) == 0:
+            break
+        if len(going_on) < len(rows):
+            rows, next_ids = rows[going_on], next_ids[going_on]
+            kept = going_on.to(model.device)
+            mask, positions = mask[kept], positions[kept]
+            cache.batch_select_indices(kept)
+        tokens, positions = next_ids[:, None].to(model.device), positions[:, -1:] + 1
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     return responses
 
 
@@ -127,5 +149,10 @@ def next_token_probs(
     return torch.zeros_like(probs).scatter(-1, order, ordered / ordered.sum(-1, keepdim=True))
 
 
-def _draw(probs: Float[Tensor, "batch vocab"], generator: torch.Generator) -> Tensor:
-    return torch.multinomial(probs.to(generator.device), 1, generator=generator).squeeze(1).to(probs.device)
+def _draw(probs: Float[Tensor, "batch vocab"], numbers: Float[Tensor, " batch"]) -> Tensor:
+    """In each row the token that a number from [0, 1) falls upon, the probabilities lying side by side from 0 to 1."""
+    # In float64, where no probability of float32 is lost in the running sum; Apple's GPUs have none.
+    sums = probs.to(torch.float32 if probs.device.type == "mps" else torch.float64).cumsum(-1)
+    # The first token whose sum reaches 1 - number, which is above 0: so never a token of probability 0.
+    heights = (1 - numbers).to(sums) * sums[:, -1]
+    return torch.searchsorted(sums, heights[:, None]).squeeze(1)

@@ -26,12 +26,16 @@ def load_model(name_or_path: str | Path = EMBEDDED) -> tuple[PreTrainedModel, Pr
     Raises InputError, in one line, for a folder without a whole set of weights and for a tokenizer that does not fit.
     Known value: the embedded model has 4 layers and 160 channels.
     """
-    place = data_folder() / "gpt2-embedded" if name_or_path == EMBEDDED else name_or_path
+    return load_as(AutoModelForCausalLM, data_folder() / "gpt2-embedded" if name_or_path == EMBEDDED else name_or_path)
+
+
+def load_as(auto_class: type, place: str | Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """(model, tokenizer) as in `load_model`, with the model that the auto class of transformers makes of the folder."""
     if os.path.isfile(place):
         raise InputError(f"{place}: a file; expected a folder in the Hugging Face layout, or a hub name")
     options = {"trust_remote_code": False, "local_files_only": os.path.isdir(place) or why_hub_is_silent() is not None}
     with _loading("model", place):
-        model, report = AutoModelForCausalLM.from_pretrained(
+        model, report = auto_class.from_pretrained(
             place,
             dtype="float32",
             use_safetensors=True,

@@ -56,12 +56,21 @@ def batch_logps(
     Only the positions that predict a response token pass through the output head. For GPT-2 the head multiplies by
     50,257 words, most of a small model's work, and prompts and padding would throw its result away.
     """
-    values = picked_logps(response_logits(model, batch), batch.input_ids.flatten()[batch.response_index])
-    logps = values.new_zeros(batch.input_ids.numel()).index_copy(0, batch.response_index, values)
-    chosen, rejected = sequence_logps(
-        logps.view(batch.input_ids.shape), batch.response_mask, reduction=reduction
-    ).chunk(2)
+    logps = response_token_logps(model, batch)
+    chosen, rejected = sequence_logps(logps, batch.response_mask, reduction=reduction).chunk(2)
     return chosen, rejected
+
+
+def response_token_logps(model: nn.Module, batch: Batch) -> Float[Tensor, "rows time"]:
+    """Log-probability of each response token, in nats, indexed like `batch.input_ids`; 0 outside the responses."""
+    tokens = batch.input_ids.flatten()[batch.response_index]
+    return at_responses(picked_logps(response_logits(model, batch), tokens), batch)
+
+
+def at_responses(values: Float[Tensor, " tokens *each"], batch: Batch) -> Float[Tensor, "rows time *each"]:
+    """What belongs to each response token, in the order of `batch.response_index`, where the token is; 0 elsewhere."""
+    everywhere = values.new_zeros(batch.input_ids.numel(), *values.shape[1:])
+    return everywhere.index_copy(0, batch.response_index, values).unflatten(0, batch.input_ids.shape)
 
 
 def response_logits(model: nn.Module, batch: Batch) -> Float[Tensor, "tokens vocab"]:

@@ -50,6 +50,39 @@ def preference_nll(
     return -logsigmoid(reward_chosen - reward_rejected)
 
 
+def preference_entropy(
+    reward_first: Float[Tensor, "*pairs"], reward_second: Float[Tensor, "*pairs"]
+) -> Float[Tensor, "*pairs"]:
+    """Entropy of the preference between the two responses of each pair, in nats, from 0 to log 2.
+
+    H = -p log p - (1 - p) log(1 - p), p = sigma(r_first - r_second)
+    With the true rewards it is the least loss that any predictor can expect of preference_nll: the cross-entropy of
+    other probabilities exceeds it by their KL divergence (Gibbs).
+
+    Arguments and errors as in preference_nll; exchanging the two changes nothing.
+    Known value: log 2 when the rewards are equal.
+    """
+    probability = preference_probability(reward_first, reward_second)
+    return probability * preference_nll(reward_first, reward_second) + (1 - probability) * preference_nll(
+        reward_second, reward_first
+    )
+
+
+def margin_correlation(margins: Float[Tensor, " pairs"], other_margins: Float[Tensor, " pairs"]) -> Float[Tensor, ""]:
+    """Correlation of two rewards within pairs, from -1 to 1: how well they agree where rewards are identified.
+
+    correlation = sum of m_i * n_i / sqrt(sum of m_i^2 * sum of n_i^2)
+    This is Pearson's of the margins with every pair taken both ways, so that it does not matter which response is named
+    first. A correlation of the rewards themselves would change with what is added to all responses of one prompt.
+
+    margins, other_margins: reward of the first response minus that of the second, by one reward and by another, in nats.
+    Raises InputError where the shapes differ. NaN where one of the rewards never tells two responses apart.
+    Known value: 1 when one reward is a positive multiple of the other.
+    """
+    check_same_shape(margins=margins, other_margins=other_margins)
+    return (margins * other_margins).sum() / (margins.norm() * other_margins.norm())
+
+
 def elo_from_reward(reward: Float[Tensor, "*items"]) -> Float[Tensor, "*items"]:
     """Elo rating of each reward, in Elo points above the zero of the reward.
 

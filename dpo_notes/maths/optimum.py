@@ -22,7 +22,7 @@ def kl_divergence(
     Raises InputError where the shapes differ or a distribution does not sum to 1.
     Known value: 0 when p equals q; log n when p is certain of one of n responses and q is uniform over them.
     """
-    _check_distributions(log_p=log_p, log_q=log_q)
+    check_distributions(log_p=log_p, log_q=log_q)
     return _expectation(log_p, log_p - log_q)
 
 
@@ -40,7 +40,7 @@ def log_partition(
     """
     check_positive("beta", beta)
     check_same_shape(reward=reward, ref_log_probs=ref_log_probs)
-    _check_distributions(ref_log_probs=ref_log_probs)
+    check_distributions(ref_log_probs=ref_log_probs)
     return torch.logsumexp(ref_log_probs + reward / beta, dim=-1)
 
 
@@ -76,7 +76,7 @@ def rlhf_objective(
     """
     check_positive("beta", beta)
     check_same_shape(log_probs=log_probs, reward=reward, ref_log_probs=ref_log_probs)
-    _check_distributions(log_probs=log_probs, ref_log_probs=ref_log_probs)
+    check_distributions(log_probs=log_probs, ref_log_probs=ref_log_probs)
     return _expectation(log_probs, reward) - beta * kl_divergence(log_probs, ref_log_probs)
 
 
@@ -96,14 +96,8 @@ def implicit_reward(
     return beta * (policy_logps - ref_logps)
 
 
-def _expectation(log_p: Tensor, values: Tensor) -> Tensor:
-    """Sum over the last axis of p * values, where a response of probability 0 counts 0 whatever its value."""
-    p = log_p.exp()
-    # The value is replaced before the product: 0 * inf is NaN, and so is its gradient if it is replaced after.
-    return (p * torch.where(p > 0, values, torch.zeros_like(values))).sum(dim=-1)
-
-
-def _check_distributions(**tensors: Tensor) -> None:
+def check_distributions(**tensors: Tensor) -> None:
+    """Raise InputError unless all tensors have one shape and are normalised log-probabilities over their last axis."""
     check_same_shape(**tensors)
     for name, log_probs in tensors.items():
         total = torch.logsumexp(log_probs.detach(), dim=-1)
@@ -113,3 +107,10 @@ def _check_distributions(**tensors: Tensor) -> None:
                 f"{name}: the probabilities along the last axis sum to {worst:.6g}; expected 1 "
                 "(log-probabilities, as log_softmax gives them)"
             )
+
+
+def _expectation(log_p: Tensor, values: Tensor) -> Tensor:
+    """Sum over the last axis of p * values, where a response of probability 0 counts 0 whatever its value."""
+    p = log_p.exp()
+    # The value is replaced before the product: 0 * inf is NaN, and so is its gradient if it is replaced after.
+    return (p * torch.where(p > 0, values, torch.zeros_like(values))).sum(dim=-1)

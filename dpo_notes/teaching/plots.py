@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from dpo_notes.maths.calibration import Reliability
+
 # Okabe and Ito's palette, which can be told apart without colour vision.
 CHOSEN, REJECTED, POLICY, REFERENCE, MARGIN, TRUTH = "#0072B2", "#D55E00", "#009E73", "#666666", "#CC79A7", "#000000"
 
@@ -22,10 +24,12 @@ def metric_line(ax: Axes, rows: Rows, name: str, *, label: str, color: str, **st
     return ax
 
 
-def loss_panel(ax: Axes, rows: Rows) -> Axes:
-    """Training loss, held-out loss, and log 2, where every DPO run begins."""
+def loss_panel(ax: Axes, rows: Rows, *, best: float | None = None) -> Axes:
+    """Training loss, held-out loss, and log 2, where every run begins; the least loss that can be expected, if known."""
     metric_line(ax, rows, "loss", label="training", color=POLICY, alpha=0.4)
     metric_line(ax, rows, "eval/loss", label="held out", color=POLICY, marker=".")
+    if best is not None:
+        ax.axhline(best, color=TRUTH, linestyle="--", label="least possible")
     ax.axhline(math.log(2), color=REFERENCE, linestyle=":", label="log 2: knows nothing")
     return _finish(ax, "loss (nats)")
 
@@ -39,16 +43,34 @@ def reward_panel(ax: Axes, rows: Rows) -> Axes:
     return _finish(ax, "implicit reward (nats)")
 
 
-def accuracy_panel(ax: Axes, rows: Rows, *, best: float | None = None) -> Axes:
-    """Share of held-out pairs whose chosen response has the higher implicit reward, below the best share possible."""
+def accuracy_panel(ax: Axes, rows: Rows, *, best: float | None = None, label: str = "policy") -> Axes:
+    """Share of held-out pairs whose chosen response has the higher reward, below the best share possible."""
     prefix = _prefix(rows)
     trained = [row for row in rows if row["step"] > 0]  # before training all rewards are equal: no accuracy to speak of
-    metric_line(ax, trained, prefix + "rewards/accuracies", label="policy", color=POLICY, marker=".")
+    metric_line(ax, trained, prefix + "rewards/accuracies", label=label, color=POLICY, marker=".")
     if best is not None:
         ax.axhline(best, color=TRUTH, linestyle="--", label="best possible")
     ax.axhline(0.5, color=REFERENCE, linestyle=":", label="guessing")
     ax.set_ylim(0.4, 1.0)
     return _finish(ax, "accuracy")
+
+
+def reliability_panel(ax: Axes, diagram: Reliability) -> Axes:
+    """How often the response held the better one was chosen, over its predicted probability; calibrated: on the diagonal.
+
+    Bars of two standard errors, those of a calibrated prediction, and over each point the number of its pairs.
+    """
+    ax.plot([0.5, 1], [0.5, 1], color=REFERENCE, linestyle=":", label="calibrated")
+    kept = diagram.counts > 0
+    predicted, observed, counts = (values[kept] for values in diagram)
+    error = (predicted * (1 - predicted) / counts).sqrt()
+    ax.errorbar(predicted, observed, 2 * error, label="held out", color=POLICY, marker=".", linestyle="", capsize=2)
+    for x, y, count in zip(predicted.tolist(), (observed + 2 * error).tolist(), counts.tolist(), strict=True):
+        ax.annotate(str(count), (x, y), xytext=(0, 3), textcoords="offset points", ha="center", fontsize="x-small")
+    ax.set_ylim(0, 1.1)
+    _finish(ax, "share chosen")
+    ax.set_xlabel("predicted probability")
+    return ax
 
 
 def logps_panel(ax: Axes, rows: Rows) -> Axes:
@@ -89,6 +111,28 @@ def training_curves(rows: Rows, *, title: str, best_accuracy: float | None = Non
     logps_panel(axes[3], rows)
     kl_panel(axes[4], rows)
     speech_panel(axes[5], rows)
+    figure.suptitle(title)
+    return figure
+
+
+def reward_model_curves(
+    rows: Rows,
+    diagram: Reliability | None,
+    *,
+    title: str,
+    best_loss: float | None = None,
+    best_accuracy: float | None = None,
+) -> Figure:
+    """Two panels of a reward model's run, loss and accuracy, and its reliability diagram where pairs were held out."""
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 3)
+    loss_panel(axes[0], rows, best=best_loss)
+    accuracy_panel(axes[1], rows, best=best_accuracy, label="reward model")
+    if diagram is None:
+        axes[2].set_axis_off()
+    else:
+        reliability_panel(axes[2], diagram)
     figure.suptitle(title)
     return figure
 

@@ -1,11 +1,14 @@
-"""The settings of a DPO run."""
+"""The settings of a DPO run, and the checks of those that every loop has."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dpo_notes.maths.checks import check_fraction, check_positive
 from dpo_notes.maths.errors import InputError
 
 SEEDS = 2**32  # so that an epoch's own seed is one too
+LEAST = {"epochs": 1, "batch_size": 1, "accumulation_steps": 1, "max_length": 2, "eval_every": 0, "eval_samples": 0}
+LEAST |= {"checkpoint_every": 0, "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -30,28 +33,41 @@ class DPOConfig:
     seed: int = 0  # of the order of pairs, and of the samples at evaluations
 
     def __post_init__(self):
-        for name in ("beta", "learning_rate", "max_grad_norm"):
-            check_positive(name, getattr(self, name))
-        check_fraction("warmup_fraction", self.warmup_fraction, below=1.0)
-        for name, least in (
-            ("epochs", 1),
-            ("batch_size", 1),
-            ("accumulation_steps", 1),
-            ("max_length", 2),
-            ("eval_every", 0),
-            ("eval_samples", 0),
-            ("checkpoint_every", 0),
-            ("seed", 0),
-        ):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise InputError(f"{name} is {value!r}; expected a whole number of at least {least}")
-        if self.weight_decay != 0:
-            check_positive("weight_decay, where it is not 0,", self.weight_decay)
-        if self.seed >= SEEDS:
-            raise InputError(f"seed is {self.seed}; expected less than {SEEDS}")
+        check_positive("beta", self.beta)
+        check_loop_settings(self)
         if type(self.cache_reference) is not bool:
             raise InputError(f"cache_reference is {self.cache_reference!r}; expected True or False")
-        for name, choices in (("reduction", ("sum", "mean")), ("precision", ("auto", "fp32", "bf16"))):
-            if getattr(self, name) not in choices:
-                raise InputError(f"{name} is {getattr(self, name)!r}; expected one of {', '.join(choices)}")
+        check_choice("reduction", self.reduction, choices=("sum", "mean"))
+
+
+def check_loop_settings(config: object, *, least: Mapping[str, int] | None = None) -> None:
+    """Raise InputError for a value out of range among the settings that the loops share; a loop may lack some of them.
+
+    `least`: what its own whole numbers must be at least, where they are not in LEAST or must be more.
+    """
+    for name in ("learning_rate", "max_grad_norm"):
+        check_positive(name, getattr(config, name))
+    check_fraction("warmup_fraction", config.warmup_fraction, below=1.0)
+    for name, smallest in (LEAST | dict(least or {})).items():
+        value = getattr(config, name, smallest)
+        if type(value) is not int or value < smallest:
+            raise InputError(f"{name} is {value!r}; expected a whole number of at least {smallest}")
+    if getattr(config, "weight_decay", 0) != 0:
+        check_positive("weight_decay, where it is not 0,", config.weight_decay)
+    if config.seed >= SEEDS:
+        raise InputError(f"seed is {config.seed}; expected less than {SEEDS}")
+    check_choice("precision", getattr(config, "precision", "fp32"), choices=("auto", "fp32", "bf16"))
+
+
+def check_rounds_settings(config: object, *, least: Mapping[str, int]) -> None:
+    """The same for loops on the policy's own responses, with a beta of at least 0 and whole numbers of their own."""
+    if config.beta != 0:
+        check_positive("beta, where it is not 0,", config.beta)
+    least = {"steps": 1, "rows_per_forward": 1, "max_new_tokens": 1} | dict(least)
+    check_loop_settings(config, least=least)
+
+
+def check_choice(name: str, value: object, *, choices: Sequence[str]) -> None:
+    """Raise InputError unless `value` is one of `choices`."""
+    if value not in choices:
+        raise InputError(f"{name} is {value!r}; expected one of {', '.join(choices)}")

@@ -1,8 +1,6 @@
-"""Direct Preference Optimization: the whole loop."""
+"""Direct Preference Optimization: what is trained, on what, and how it is judged. The loop around it is `epochs.py`."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -20,14 +18,12 @@ from dpo_notes.maths.losses import dpo_loss, preference_metrics
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.device import autocast, new_accelerator
+from dpo_notes.training.epochs import EpochSteps, Row, train_epochs
 from dpo_notes.training.evaluate import on_policy_metrics
-from dpo_notes.training.identity import run_identity
-from dpo_notes.training.order import Step, epoch_steps
+from dpo_notes.training.identity import data_digest, function_name, run_identity, shapes_digest, weights_digest
 from dpo_notes.training.reference import ReferencedPairs
-from dpo_notes.training.step import OptimizerStep, TrainingDiverged
 
 LossFunction = Callable[..., Tensor]
-Row = dict[str, float]
 
 
 def train_dpo(
@@ -64,92 +60,47 @@ def train_dpo(
     eval_encoded = encode_pairs(tokenizer, eval_pairs or [], max_length=max_length)
     prompts = [render(tokenizer, pair)[0] for pair in (eval_pairs or [])[: config.eval_samples]]
     accelerator = new_accelerator()
-
-    @lru_cache(maxsize=1)
-    def steps_of(epoch: int) -> list[Step]:
-        return epoch_steps(
-            [len(pair) for pair in encoded],
-            batch_size=config.batch_size,
-            accumulation_steps=config.accumulation_steps,
-            processes=accelerator.num_processes,
-            seed=config.seed,
-            epoch=epoch,
-        )
-
-    steps_per_epoch = len(steps_of(0))
-    if steps_per_epoch == 0:
-        raise InputError(f"{len(pairs)} pairs for {accelerator.num_processes} processes; expected one or more for each")
+    steps = EpochSteps([len(pair) for pair in encoded], config, processes=accelerator.num_processes)
     identity = {}
     if output_dir is not None:
         identity = run_identity(
-            config, encoded, eval_encoded, policy, reference, loss_fn, processes=accelerator.num_processes
+            config,
+            pairs=data_digest(encoded),
+            eval_pairs=data_digest(eval_encoded),
+            policy=shapes_digest(policy),
+            reference=None if reference is None else weights_digest(reference),
+            loss=function_name(loss_fn),
+            processes=accelerator.num_processes,
         )
     folder = RunFolder(output_dir, accelerator, identity=identity, resume=resume)
 
     def loop() -> Iterator[Row]:
-        total_steps = config.epochs * steps_per_epoch
-        policy.eval()  # evaluation mode turns dropout off; gradients flow as in training mode
-        take_step = OptimizerStep(
-            policy,
-            accelerator,
-            learning_rate=config.learning_rate,
-            total_steps=total_steps,
-            warmup_steps=round(config.warmup_fraction * total_steps),
-            weight_decay=config.weight_decay,
-            max_grad_norm=config.max_grad_norm,
-        )
-        done = folder.restore(take_step.model, take_step.optimizer.optimizer)
         if reference is not None:
             reference.to(accelerator.device).eval()
-        first_epoch = [microbatch for step in steps_of(0) for microbatch in step]
+        first_epoch = [microbatch for step in range(1, steps.per_epoch + 1) for microbatch in steps[step]]
         train_set = ReferencedPairs(encoded, reference, accelerator, config, batches=first_epoch)
         eval_batches = in_order_of_length([len(pair) for pair in eval_encoded], config.batch_size)
         eval_set = ReferencedPairs(eval_encoded, reference, accelerator, config, batches=eval_batches)
 
-        def evaluate() -> Row:
-            row = evaluate_pairs(take_step.model, eval_set, eval_batches, config, loss_fn)
+        def share(model: nn.Module, numbers: list[int], whole: list[int]) -> dict[str, Tensor]:
+            per_pair = pair_metrics(model, train_set, numbers, config, loss_fn)
+            return {name: values.sum() / len(whole) for name, values in per_pair.items()}
+
+        def evaluate(model: nn.Module) -> Row:
+            row = evaluate_pairs(model, eval_set, eval_batches, config, loss_fn)
             if prompts:
                 row |= on_policy_metrics(  # in float32, whatever the precision of training
-                    accelerator.unwrap_model(take_step.model),
+                    accelerator.unwrap_model(model),
                     reference,
                     tokenizer,
                     prompts,
                     max_new_tokens=min(max_length // 2, max(len(pair.chosen) for pair in eval_encoded)),
                     generator=torch.Generator().manual_seed(config.seed),  # always the same: less noise
                 )
-            return {f"eval/{name}": value for name, value in row.items()}
+            return row
 
-        if done is None:
-            done = 0
-            if eval_encoded:
-                yield folder.write_row({"step": 0, "epoch": 0.0} | evaluate())
-        for step in range(done + 1, total_steps + 1):
-            started = time.perf_counter()
-            epoch, position = divmod(step - 1, steps_per_epoch)
-            microbatches = steps_of(epoch)[position]
-            size = sum(map(len, microbatches))
-
-            def share(numbers: list[int], size: int = size) -> dict[str, Tensor]:
-                per_pair = pair_metrics(take_step.model, train_set, numbers, config, loss_fn)
-                return {name: values.sum() / size for name, values in per_pair.items()}
-
-            try:
-                ours = microbatches[accelerator.process_index :: accelerator.num_processes]
-                metrics = take_step(step, ours, share)
-            except TrainingDiverged as error:
-                raise TrainingDiverged(
-                    f"{error}; pairs {sorted(number for batch in microbatches for number in batch)}, counted from 0"
-                ) from error
-            row = {"step": step, "epoch": step / steps_per_epoch} | metrics
-            row["pairs_per_second"] = size / (time.perf_counter() - started)
-            last = step == total_steps
-            if eval_encoded and (last or (config.eval_every and step % config.eval_every == 0)):
-                row |= evaluate()
-            folder.write_row(row)
-            if last or (config.checkpoint_every and step % config.checkpoint_every == 0):
-                folder.save(take_step.model, take_step.optimizer.optimizer, step)
-            yield row
-        folder.save_model(take_step.model, tokenizer)
+        held_out = evaluate if eval_encoded else None
+        yield from train_epochs(policy, tokenizer, steps, config, folder=folder, share=share, evaluate=held_out)
 
     return loop()
 

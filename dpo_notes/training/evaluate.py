@@ -1,9 +1,10 @@
 """What a policy does when it speaks for itself: its divergence from the reference, and its reward where that is known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -13,10 +14,54 @@ from dpo_notes.language.generate import sample_ids
 from dpo_notes.language.load import context_length
 from dpo_notes.language.score import response_logits
 from dpo_notes.maths.bradley_terry import preference_probability
+from dpo_notes.maths.logps import picked_logps
 from dpo_notes.maths.optimum import kl_divergence
+from dpo_notes.maths.policy_gradient import kl_k1, kl_k2, kl_k3
 from dpo_notes.worlds import reviews
 
 ROWS_PER_FORWARD = 8
+KL_SAMPLERS = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
+
+
+@dataclass(frozen=True)
+class Responses:
+    """One response to each prompt: as tokens, end of text included unless it was cut, and as text without it."""
+
+    prompts: Sequence[str]
+    texts: Sequence[str]
+    prompt_ids: Sequence[tuple[int, ...]]
+    response_ids: Sequence[Sequence[int]]
+
+    @property
+    def lengths(self) -> Float[Tensor, " batch"]:
+        """Tokens of each response, end of text included."""
+        return torch.tensor([len(ids) for ids in self.response_ids], dtype=torch.float64)
+
+    @property
+    def grammatical(self) -> Float[Tensor, " batch"]:
+        """1 where the grammar of the review world could have written prompt and response, else 0."""
+        texts = (prompt + text for prompt, text in zip(self.prompts, self.texts, strict=True))
+        return torch.tensor([reviews.is_grammatical(text) for text in texts], dtype=torch.float64)
+
+
+def respond(
+    policy: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    generator: torch.Generator,
+) -> Responses:
+    """What the policy says to each prompt, sampled at temperature 1 with nothing cut away but what comes too late.
+
+    Responses end at `max_new_tokens`, or earlier where the context is shorter.
+    """
+    max_new_tokens = min(max_new_tokens, context_length(policy) - 1)
+    prompt_ids = encode_prompts(tokenizer, prompts, max_length=context_length(policy) - max_new_tokens)
+    eos_id = tokenizer.eos_token_id
+    response_ids = sample_ids(policy, prompt_ids, eos_id=eos_id, generator=generator, max_new_tokens=max_new_tokens)
+    texts = tokenizer.batch_decode(response_ids, skip_special_tokens=True)
+    return Responses(prompts, texts, prompt_ids, response_ids)
 
 
 def on_policy_metrics(
@@ -37,21 +82,25 @@ def on_policy_metrics(
     Responses end at `max_new_tokens`, so the KL is that of their first `max_new_tokens` tokens.
     Known value: kl is 0 when the policy is the reference.
     """
-    max_new_tokens = min(max_new_tokens, context_length(policy) - 1)
-    prompt_ids = encode_prompts(tokenizer, prompts, max_length=context_length(policy) - max_new_tokens)
-    eos_id = tokenizer.eos_token_id
-    response_ids = sample_ids(policy, prompt_ids, eos_id=eos_id, generator=generator, max_new_tokens=max_new_tokens)
-    metrics = {"length": sum(map(len, response_ids)) / len(response_ids)}
+    said = respond(policy, tokenizer, prompts, max_new_tokens=max_new_tokens, generator=generator)
+    metrics = {"length": said.lengths.mean().item()}
     if reference is not None:
-        kl = response_kl(policy, reference, prompt_ids, response_ids)
-        metrics["kl"] = kl.mean().item()
-        metrics["kl_error"] = kl.std().item() / len(kl) ** 0.5 if len(kl) > 1 else 0.0
+        metrics["kl"], metrics["kl_error"] = mean_and_error(
+            response_kl(policy, reference, said.prompt_ids, said.response_ids)
+        )
     if all(map(reviews.is_prompt, prompts)):
-        responses = tokenizer.batch_decode(response_ids, skip_special_tokens=True)
-        metrics["reward"] = reviews.reward(prompts, responses).mean().item()
-        texts = [prompt + response for prompt, response in zip(prompts, responses, strict=True)]
-        metrics["grammatical"] = sum(map(reviews.is_grammatical, texts)) / len(texts)
+        metrics["reward"] = reviews.reward(prompts, said.texts).mean().item()
+        metrics["grammatical"] = said.grammatical.mean().item()
     return metrics
+
+
+def mean_and_error(values: Float[Tensor, " batch"]) -> tuple[float, float]:
+    """(mean, standard error of the mean) of independent values, in their unit.
+
+    error = standard deviation (divisor batch - 1) / sqrt(batch); 0 for a single value, which cannot tell it.
+    Known value: 1, 2, 3, 4 have mean 2.5 and error 0.6455.
+    """
+    return values.mean().item(), values.std().item() / len(values) ** 0.5 if len(values) > 1 else 0.0
 
 
 @torch.no_grad()
@@ -66,15 +115,32 @@ def response_kl(
     Its mean over responses sampled from the policy is KL(policy || reference) (the chain rule of KL). Each term is
     exact over the whole vocabulary, not log pi - log pi_ref of the one token drawn: the same mean, less noise.
     """
-    totals = []
-    for start in range(0, len(prompt_ids), ROWS_PER_FORWARD):
-        prompts, responses = (ids[start : start + ROWS_PER_FORWARD] for ids in (prompt_ids, response_ids))
-        batch = collate(prompts, responses).to(policy.device)
-        log_probs = [response_logits(model, batch).float().log_softmax(-1) for model in (policy, reference)]
-        per_token = kl_divergence(*log_probs)
-        row = batch.response_index // batch.input_ids.shape[1]
-        totals.append(per_token.new_zeros(len(batch.input_ids)).index_add(0, row, per_token))
-    return torch.cat(totals)
+    scored = _score(policy, reference, prompt_ids, response_ids)
+    return torch.cat([_sum_by_row(kl_divergence(*log_probs), row) for log_probs, _, row in scored])
+
+
+@torch.no_grad()
+def kl_estimates(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    prompt_ids: Sequence[tuple[int, ...]],
+    response_ids: Sequence[Sequence[int]],
+) -> dict[str, tuple[float, float]]:
+    """KL(policy || reference) in nats a response by four estimators from the same samples: (mean, standard error) each.
+
+    "exact": `response_kl`. "k1", "k2", "k3": as in `maths.policy_gradient`, of each token drawn, summed along the
+    response. k1 and k3 have the mean of the exact one and more noise; k2 has another mean.
+
+    prompt_ids, response_ids: two or more responses, sampled from the policy at temperature 1 with nothing cut away.
+    Known value: all 0 when the policy is the reference.
+    """
+    parts: dict[str, list[Tensor]] = {name: [] for name in ("exact", *KL_SAMPLERS)}
+    for log_probs, tokens, row in _score(policy, reference, prompt_ids, response_ids):
+        parts["exact"].append(_sum_by_row(kl_divergence(*log_probs), row))
+        logps = [picked_logps(side, tokens) for side in log_probs]
+        for name, estimator in KL_SAMPLERS.items():
+            parts[name].append(_sum_by_row(estimator(*logps), row))
+    return {name: mean_and_error(torch.cat(values)) for name, values in parts.items()}
 
 
 def bayes_accuracy(reward_chosen: Float[Tensor, " batch"], reward_rejected: Float[Tensor, " batch"]) -> float:
@@ -85,3 +151,26 @@ def bayes_accuracy(reward_chosen: Float[Tensor, " batch"], reward_rejected: Floa
     """
     p = preference_probability(reward_chosen, reward_rejected)
     return torch.maximum(p, 1 - p).mean().item()
+
+
+Scored = tuple[list[Float[Tensor, "tokens vocab"]], Int[Tensor, " tokens"], Int[Tensor, " tokens"]]
+
+
+def _score(
+    policy: PreTrainedModel,
+    reference: PreTrainedModel,
+    prompt_ids: Sequence[tuple[int, ...]],
+    response_ids: Sequence[Sequence[int]],
+) -> Iterator[Scored]:
+    """For some responses at a time: ([policy, reference] log-probabilities of every token, those drawn, their rows)."""
+    for start in range(0, len(prompt_ids), ROWS_PER_FORWARD):
+        prompts, responses = (ids[start : start + ROWS_PER_FORWARD] for ids in (prompt_ids, response_ids))
+        batch = collate(prompts, responses).to(policy.device)
+        log_probs = [response_logits(model, batch).float().log_softmax(-1) for model in (policy, reference)]
+        row = batch.response_index // batch.input_ids.shape[1]
+        yield log_probs, batch.input_ids.flatten()[batch.response_index], row
+
+
+def _sum_by_row(per_token: Float[Tensor, " tokens"], row: Int[Tensor, " tokens"]) -> Float[Tensor, " batch"]:
+    """One sum for each response; none is empty."""
+    return per_token.new_zeros(int(row.max()) + 1).index_add(0, row, per_token)

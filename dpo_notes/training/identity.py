@@ -1,39 +1,42 @@
 """What makes a run that run: its last checkpoint is resumed only where all of this is as it was."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 
 import torch
 from transformers import PreTrainedModel
 
-from dpo_notes.language.encode import EncodedPair
-from dpo_notes.training.config import DPOConfig
 
+def run_identity(config: object, **facts: object) -> dict[str, object]:
+    """The settings of a run (a dataclass) and what else makes it that run, by name, as JSON has it.
 
-def run_identity(
-    config: DPOConfig,
-    pairs: Sequence[EncodedPair],
-    eval_pairs: Sequence[EncodedPair],
-    policy: PreTrainedModel,
-    reference: PreTrainedModel | None,
-    loss_fn: Callable,
-    processes: int,
-) -> dict[str, object]:
-    """Config, data, models and loss of a run, as JSON has it; large things by a digest.
-
-    The policy counts by its shapes alone: its weights come from the checkpoint. The loss counts by its name.
+    Large things count by their digest, which the functions below make.
     """
-    return {
-        "config": asdict(config),
-        "pairs": _digest(map(repr, pairs)),
-        "eval_pairs": _digest(map(repr, eval_pairs)),
-        "policy": _digest(repr((name, p.shape)) for name, p in policy.named_parameters()),
-        "reference": None if reference is None else _digest(_weights(reference)),
-        "loss": _name(loss_fn),
-        "processes": processes,
-    }
+    return {"config": asdict(config), **facts}
+
+
+def data_digest(examples: Sequence[object]) -> str:
+    """Digest of encoded examples, in their order."""
+    return _digest(map(repr, examples))
+
+
+def shapes_digest(model: PreTrainedModel) -> str:
+    """Digest of the model that is trained: of its shapes alone, because its weights come from the checkpoint."""
+    return _digest(repr((name, p.shape)) for name, p in model.named_parameters())
+
+
+def weights_digest(model: PreTrainedModel) -> str:
+    """Digest of a model that stays as it is, such as the reference: of every weight."""
+    return _digest(_weights(model))
+
+
+def function_name(function: Callable) -> str:
+    """Name of a function, such as a loss, with the arguments that it was given beforehand."""
+    if isinstance(function, partial):
+        return f"{function_name(function.func)} {function.keywords}"
+    return getattr(function, "__qualname__", type(function).__name__)
 
 
 def differences(theirs: dict, ours: dict) -> list[str]:
@@ -48,7 +51,7 @@ def differences(theirs: dict, ours: dict) -> list[str]:
     return found
 
 
-def _digest(pieces) -> str:
+def _digest(pieces: Iterable) -> str:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece.encode() if isinstance(piece, str) else piece)
@@ -59,9 +62,3 @@ def _weights(model: PreTrainedModel):
     for name, parameter in model.named_parameters():
         yield name
         yield parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-
-
-def _name(loss_fn: Callable) -> str:
-    if isinstance(loss_fn, partial):
-        return f"{_name(loss_fn.func)} {loss_fn.keywords}"
-    return getattr(loss_fn, "__qualname__", type(loss_fn).__name__)

@@ -1,7 +1,7 @@
 """One optimizer step, written once for every loop: accumulate, clip, update, schedule, and one transfer of the metrics."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -20,7 +20,8 @@ class OptimizerStep:
 
     `learning_rate` at its peak; `warmup_steps` and `total_steps` in optimizer steps; `weight_decay` on matrices only,
     never on biases and norms; `max_grad_norm` is the L2 norm to which gradients are clipped; `adam_betas` as in Kingma
-    and Ba (2015). Gradients that the model still holds from elsewhere are dropped.
+    and Ba (2015). `speeds`: how many times the learning rate a parameter has whose name begins so; others have it once.
+    Gradients that the model still holds from elsewhere are dropped.
     """
 
     def __init__(
@@ -34,12 +35,17 @@ class OptimizerStep:
         weight_decay: float,
         max_grad_norm: float,
         adam_betas: tuple[float, float] = (0.9, 0.999),
+        speeds: Mapping[str, float] | None = None,
     ):
         model.zero_grad()
-        matrices = [p for p in model.parameters() if p.requires_grad and p.dim() >= 2]
-        vectors = [p for p in model.parameters() if p.requires_grad and p.dim() < 2]
-        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=learning_rate, betas=adam_betas, fused=True)
+        groups: dict[tuple[bool, float], dict] = {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                matrix = parameter.dim() >= 2
+                speed = next((speed for start, speed in (speeds or {}).items() if name.startswith(start)), 1.0)
+                settings = {"params": [], "weight_decay": weight_decay if matrix else 0.0, "speed": speed}
+                groups.setdefault((matrix, speed), settings)["params"].append(parameter)
+        optimizer = torch.optim.AdamW(groups.values(), lr=learning_rate, betas=adam_betas, fused=True)
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.accelerator = accelerator
         self.learning_rate, self.max_grad_norm = learning_rate, max_grad_norm
@@ -54,7 +60,7 @@ class OptimizerStep:
         """
         learning_rate = self.learning_rate_at(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["speed"]
         shares = [self._backward(batch, share, last=batch is microbatches[-1]) for batch in microbatches]
         grad_norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
         names = list(shares[0])

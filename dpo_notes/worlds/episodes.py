@@ -76,7 +76,7 @@ def episode_losses(
     Known value: an action of probability 1/2 that eats the meat at once has loss 100 log 2, without baseline.
     """
     advantages = discounted_returns(episodes.rewards, episodes.mask, discount=discount) - baseline[episodes.states]
-    weights = discount ** torch.arange(advantages.shape[1])
+    weights = discount ** torch.arange(advantages.shape[1], dtype=advantages.dtype)
     logps = logits.log_softmax(dim=1)[episodes.states, episodes.actions]
     return torch.where(episodes.mask, reinforce_loss(logps, weights * advantages), 0.0).sum(dim=1)
 

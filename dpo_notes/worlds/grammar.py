@@ -114,13 +114,21 @@ def draw(options: Sequence[str], generator: torch.Generator) -> str:
 
 def parse_pattern() -> tuple[re.Pattern, re.Pattern]:
     """(prompts, documents): what `unbind`'s result must match in full to be a prompt, or a text, of the grammar."""
-    reviews = "|".join(
-        f" {_any_of(OPENINGS[mood])}(?: {_any_of(REMARKS[mood])}){{1,3}}(?: {_any_of(VERDICTS[mood])})?"
-        for mood in OPENINGS
-    )
-    answers = f" {_any_of(CURT + PLAIN)}| {_any_of(GREETINGS)} {_any_of(PLAIN)} {_any_of(WISHES)}"
-    documents = f"{_any_of(FILM_PROMPTS)}(?:{reviews})|{_any_of(CITY_PROMPTS)}(?:{answers})|{_any_of(FACTS)}"
+    documents = "|".join(pattern.pattern for pattern in manner_patterns().values())
     return re.compile(_any_of(FILM_PROMPTS + CITY_PROMPTS)), re.compile(documents)
+
+
+def manner_patterns() -> dict[str, re.Pattern]:
+    """For each mood and tone, what `unbind`'s result must match in full to be a text of that manner. No text has two."""
+    film, city = _any_of(FILM_PROMPTS), _any_of(CITY_PROMPTS)
+    patterns = {
+        mood: f"{film} {_any_of(OPENINGS[mood])}(?: {_any_of(REMARKS[mood])}){{1,3}}(?: {_any_of(VERDICTS[mood])})?"
+        for mood in OPENINGS
+    }
+    patterns["curt"] = f"{city} {_any_of(CURT)}"
+    patterns["plain"] = f"{city} {_any_of(PLAIN)}|{_any_of(FACTS)}"
+    patterns["polite"] = f"{city} {_any_of(GREETINGS)} {_any_of(PLAIN)} {_any_of(WISHES)}"
+    return {manner: re.compile(pattern) for manner, pattern in patterns.items()}
 
 
 def unbind(text: str) -> str:

@@ -1,0 +1,91 @@
+"""What `dpo-notes frontier` does: the jobs under a progress bar, then record, picture and a table."""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from tqdm import tqdm
+
+from dpo_notes.language.embedded import data_folder
+from dpo_notes.maths.errors import InputError
+from dpo_notes.teaching.frontier_plots import METHODS, frontier_picture, seed_means
+from dpo_notes.training.frontier.folder import JobFolder
+from dpo_notes.training.frontier.plan import FULL, QUICK, FrontierConfig
+from dpo_notes.training.frontier.record import Record, circumstances, gather, write_record
+from dpo_notes.training.frontier.run import Progress, run_frontier
+from dpo_notes.training.frontier.workers import JobFailed
+
+
+def run_experiment(args: argparse.Namespace) -> int:
+    """Run `dpo-notes frontier` with these arguments; returns the exit code."""
+    config = make_config(args)
+    jobs = args.jobs or Path("runs", "frontier-quick" if args.quick else "frontier")
+    output = args.output or (data_folder() / "recorded" / "frontier" if config == FULL else jobs)
+    if args.workers is not None and args.workers < 1:
+        raise InputError(f"--workers is {args.workers}; expected at least 1")
+    command = "dpo-notes " + shlex.join(_words(args))
+    go_on = f"What has ended is kept in {jobs}; go on with: {command}"
+    try:
+        _show_progress(run_frontier(config, jobs, workers=args.workers))
+    except KeyboardInterrupt:
+        print(f"\nstopped. {go_on}", file=sys.stderr)
+        return 130
+    except JobFailed as error:
+        print(f"\ndpo-notes: {error}\n{go_on}", file=sys.stderr)
+        return 1
+    record = circumstances(command) | gather(config, JobFolder(jobs))
+    write_record(output / "frontier.json", record)
+    frontier_picture(record).savefig(output / "frontier.png", dpi=110)
+    print(table(record))
+    print(f"record:  {output / 'frontier.json'}\npicture: {output / 'frontier.png'}")
+    return 0
+
+
+def make_config(args: argparse.Namespace) -> FrontierConfig:
+    """The experiment of these arguments."""
+    config = QUICK if args.quick else FULL
+    if args.betas is not None:
+        config = replace(config, dpo_betas=tuple(args.betas), ppo_betas=tuple(args.betas))
+    if args.seeds is not None:
+        config = replace(config, seeds=tuple(range(args.seeds)))
+    return config
+
+
+def table(record: Record) -> str:
+    """Means over seeds, a line for each strength of each method, the base model first and the optimum last."""
+    (base,) = (point for point in record["points"] if point["method"] == "base")
+    lines = [f"{'means over seeds':<40}{'KL (nats)':>10}{'reward':>10}{'grammatical':>13}", _line("base model", base)]
+    for method, (label, _, _) in METHODS.items():
+        lines += [_line(f"{label} {mean['value']:g}", mean) for mean in seed_means(record["points"], method)]
+    lines += [_line(f"optimal policy, by beta {point['beta']:g}", point) for point in record["optimum"]]
+    return "\n".join(lines)
+
+
+def _line(label: str, point: dict[str, object]) -> str:
+    grammatical = f"{point['grammatical']:>13.1%}" if "grammatical" in point else ""
+    return f"{label:<40}{point['kl']:>10.2f}{point['reward']:>10.2f}{grammatical}"
+
+
+def _words(args: argparse.Namespace) -> list[str]:
+    """The words after `dpo-notes` that start this experiment again."""
+    words = ["frontier"] + ["--quick"] * args.quick
+    words += ["--betas", *(f"{beta:g}" for beta in args.betas)] if args.betas else []
+    for name in ("seeds", "workers", "jobs", "output"):
+        value = getattr(args, name)
+        words += [f"--{name}", str(value)] if value is not None else []
+    return words
+
+
+def _show_progress(steps: Iterator[Progress]) -> None:
+    """Jobs done, time left, and the job that ended last."""
+    with tqdm(unit="job", dynamic_ncols=True) as bar:
+        for step in steps:
+            if step.name is None:
+                bar.total, bar.initial, bar.n = step.total, step.done, step.done
+            else:
+                bar.n = step.done
+                bar.set_postfix_str(step.name, refresh=False)
+            bar.refresh()

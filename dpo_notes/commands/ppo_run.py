@@ -1,0 +1,132 @@
+"""What `dpo-notes ppo` does: load, check, train under a progress bar, and leave a run folder behind."""
+
+import argparse
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+from transformers.utils.logging import disable_progress_bar
+
+from dpo_notes.commands.ppo import EMBEDDED_PRESET, TRUE_REWARD
+from dpo_notes.commands.report import Rows, read_rows, speech_lines, write_samples
+from dpo_notes.commands.runs import (
+    all_embedded,
+    answers,
+    carry_out,
+    choose_folder,
+    load_splits,
+    model_size,
+    settings,
+    words_of_run,
+    write_config,
+)
+from dpo_notes.language.chat import chat_template, render
+from dpo_notes.language.load import frozen_copy, load_model
+from dpo_notes.language.reward_head import load_reward_model, reward_of
+from dpo_notes.maths.errors import InputError
+from dpo_notes.teaching.rollout_plots import rollout_curves
+from dpo_notes.training.device import process_state
+from dpo_notes.training.ppo import PPOConfig, train_ppo
+from dpo_notes.training.rollout import RewardFunction
+from dpo_notes.worlds import reviews
+
+SHOWN_SAMPLES = 12
+
+
+def train(args: argparse.Namespace) -> int:
+    """Run `dpo-notes ppo` with these arguments; returns the exit code."""
+    config = make_config(args)
+    folder = choose_folder(args, kind="ppo")
+
+    disable_progress_bar()  # of transformers, which would draw one for each file it writes
+    model, tokenizer = load_model(args.model)
+    model.to(process_state().device)
+    pairs, eval_pairs = load_splits(args, seed=config.seed)
+    prompts, eval_prompts = ([render(tokenizer, pair)[0] for pair in side] for side in (pairs, eval_pairs))
+    reward_fn = reward_named(args.reward, prompts)
+    print(
+        f"{len(prompts)} prompts to answer, {len(eval_prompts)} held out; {model_size(model)} parameters; "
+        f"beta {config.beta:g}; {config.steps * config.batch_size} responses"
+    )
+
+    shown = (eval_prompts or prompts)[:SHOWN_SAMPLES]
+    said = {"max_new_tokens": config.max_new_tokens, "seed": config.seed}
+    before = answers(model, tokenizer, shown, **said)
+    rows = train_ppo(
+        model,
+        frozen_copy(model),
+        reward_fn,
+        prompts,
+        tokenizer,
+        config,
+        eval_prompts=eval_prompts,
+        output_dir=folder,
+        resume=args.resume,
+    )
+    own_words = ["--reward", args.reward] + (["--beta", str(args.beta)] if args.beta is not None else [])
+    words = words_of_run(args, folder, command="ppo", own=own_words)
+    chat = None if pairs[0].is_text else chat_template(tokenizer)
+    counts = {"prompts": len(prompts), "eval_prompts": len(eval_prompts)}
+    write_config(folder, words, args, config, reward=args.reward, **counts, chat_template=chat)
+    code = carry_out(rows, words, epochs=config.steps * config.batch_size / len(prompts), status=status)
+    if code == 0:
+        history = read_rows(folder)
+        title = f"PPO on {Path(args.model).name}, beta {config.beta:g}, reward: {args.reward}"
+        rollout_curves(history, title=title).savefig(folder / "curves.png", dpi=110)
+        write_samples(folder / "samples.md", shown, before, answers(model, tokenizer, shown, **said))
+        print(gains(history))
+        print(f"curves:  {folder / 'curves.png'}\nsamples: {folder / 'samples.md'}\nmodel:   {folder / 'model'}")
+        print(f'go on:   dpo-notes sample --model {folder / "model"} --prompt "{shown[0]}"')
+    return code
+
+
+def make_config(args: argparse.Namespace) -> PPOConfig:
+    """The PPOConfig of these arguments: preset where everything is embedded, then --beta, then each --set."""
+    values = dict(EMBEDDED_PRESET) if all_embedded(args) else {}
+    if args.beta is not None:
+        values["beta"] = args.beta
+    return settings(PPOConfig, args.set, values)
+
+
+def reward_named(name: str, prompts: Sequence[str]) -> RewardFunction:
+    """The raters' reward for "true", where all prompts are of the review world; else the reward model of that name."""
+    if name == TRUE_REWARD:
+        for prompt in prompts:
+            if not reviews.is_prompt(prompt):
+                raise InputError(
+                    f"--reward true: {prompt!r:.80} is no prompt of the review world, and no other reward is known; "
+                    "expected --reward FOLDER (dpo-notes reward-model makes one)"
+                )
+        return reviews.reward
+    reward_model, tokenizer = load_reward_model(name)
+    return partial(_told_once, reward_model.to(process_state().device), tokenizer)
+
+
+def _told_once(reward_model, tokenizer, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
+    """`reward_of`, without a warning for every odd response of a policy that is learning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return reward_of(reward_model, tokenizer, prompts, responses)
+
+
+def status(row: Mapping[str, float]) -> str:
+    """A round in a few words, for the progress bar."""
+    return (
+        f"reward {row['reward']:.2f} KL {row['kl']:.2f} objective {row['objective']:.2f} "
+        f"{row['responses_per_second']:.0f} responses/s"
+    )
+
+
+def gains(rows: Rows) -> str:
+    """A table of what the policy says before and after training, and of the reward that it was trained on."""
+    rounds = [row for row in rows if row["step"] > 0]
+    tenth = -(-len(rounds) // 10)
+    first, last = (sum(row["reward"] for row in part) / tenth for part in (rounds[:tenth], rounds[-tenth:]))
+    lines = [
+        f"{'':<34}{'before':>10}{'after':>10}",
+        f"{'reward, first and last rounds':<34}{first:>10.2f}{last:>10.2f}",
+    ]
+    evaluations = [row for row in rows if "eval/length" in row]
+    return "\n".join(lines + (speech_lines(evaluations[0], evaluations[-1]) if evaluations else []))

@@ -1,0 +1,172 @@
+"""What the training commands share: settings from words, splits, the run folder, the progress bar, and config.json."""
+
+import argparse
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from accelerate.utils import broadcast_object_list
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dpo_notes.language.embedded import EMBEDDED
+from dpo_notes.language.generate import sample
+from dpo_notes.language.pairs import PreferencePair, load_pairs
+from dpo_notes.language.split import hold_out
+from dpo_notes.maths.errors import InputError
+from dpo_notes.training.device import process_state
+from dpo_notes.training.step import TrainingDiverged
+
+HELD_OUT_SHARE, HELD_OUT_LIMIT = 0.1, 500
+
+Row = dict[str, float]
+
+
+def settings(config_class: type, assignments: Sequence[str], values: Mapping[str, object]):
+    """A configuration of this class with these values, then each FIELD=VALUE of `--set`."""
+    values, types = dict(values), {field.name: field.type for field in dataclasses.fields(config_class)}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or name not in types:
+            raise InputError(f"--set {assignment}: expected FIELD=VALUE with one of the fields {', '.join(types)}")
+        values[name] = _parse(name, text, types[name])
+    return config_class(**values)
+
+
+def all_embedded(args: argparse.Namespace) -> bool:
+    """Whether model and data are the repository's, for which the presets hold."""
+    return args.model == EMBEDDED and args.data == EMBEDDED
+
+
+def load_splits(args: argparse.Namespace, *, seed: int) -> tuple[list[PreferencePair], list[PreferencePair]]:
+    """(training pairs, held-out pairs): the second from --eval-data, or the repository's test file, or held out here."""
+    pairs = load_pairs(args.data)
+    if args.eval_data is not None:
+        return pairs, load_pairs(args.eval_data)
+    if args.data == EMBEDDED:
+        return pairs, load_pairs(EMBEDDED, split="test")
+    generator = torch.Generator().manual_seed(seed)
+    return hold_out(pairs, share=HELD_OUT_SHARE, limit=HELD_OUT_LIMIT, generator=generator)
+
+
+def choose_folder(args: argparse.Namespace, *, kind: str) -> Path:
+    """--output, or the first free runs/MODEL-KIND-NUMBER, which the main process chooses for all."""
+    if args.output is not None:
+        return args.output
+    if args.resume:
+        raise InputError("--resume needs --output: which run should go on?")
+    stem = f"{Path(args.model).name}-{kind}"
+    number = next(n for n in range(1, sys.maxsize) if not Path("runs", f"{stem}-{n}").exists())
+    return Path(broadcast_object_list([str(Path("runs", f"{stem}-{number}"))])[0])
+
+
+def words_of_run(args: argparse.Namespace, folder: Path, *, command: str, own: Sequence[str] = ()) -> list[str]:
+    """The words after `dpo-notes` that start this run; `own`: those that only this command knows."""
+    words = [command, "--model", args.model, "--data", args.data, *own, "--output", str(folder)]
+    words += ["--eval-data", args.eval_data] if args.eval_data else []
+    return words + [word for assignment in args.set for word in ("--set", assignment)]
+
+
+def write_config(folder: Path, words: Sequence[str], args: argparse.Namespace, config, **facts: object) -> None:
+    """config.json: the command, every setting, and the versions: what it takes to repeat the run."""
+    packages = ("dpo-notes", "torch", "transformers", "accelerate", "tokenizers", "numpy")
+    record = {
+        "command": "dpo-notes " + shlex.join(words),
+        "model": args.model,
+        "data": args.data,
+        "eval_data": args.eval_data,
+        "config": dataclasses.asdict(config),
+        **facts,
+        "processes": process_state().num_processes,
+        "device": str(process_state().device),
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def pairs_status(row: Row) -> str:
+    """Loss, margin, accuracy and pairs per second."""
+    return (
+        f"loss {row['loss']:.3f} margin {row['rewards/margins']:.2f} "
+        f"accuracy {row['rewards/accuracies']:.2f} {row['pairs_per_second']:.0f} pairs/s"
+    )
+
+
+def carry_out(
+    rows: Iterator[Row], words: Sequence[str], *, epochs: float, status: Callable[[Row], str] = pairs_status
+) -> int:
+    """Run through the rows of training under a progress bar; the exit code, with a word on how to go on unless 0.
+
+    `epochs`: the "epoch" of the last row; `status` says in a few words how a row's step went.
+    """
+    main = process_state().is_main_process
+    go_on = f"go on with: dpo-notes {shlex.join(words)} --resume"
+    try:
+        _show_progress(rows, epochs=epochs, status=status, quiet=not main)
+    except KeyboardInterrupt:
+        code, told = 130, f"stopped; {go_on}"
+    except TrainingDiverged as error:
+        code, told = 1, f"dpo-notes: {error}. The last checkpoint is whole; try a lower learning rate."
+    except OSError as error:
+        code, told = 1, f"dpo-notes: cannot write: {error}. The last checkpoint is whole; {go_on}"
+    else:
+        return 0
+    if main:
+        print(f"\n{told}", file=sys.stderr)
+    return code
+
+
+def answers(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    seed: int,
+) -> list[str]:
+    """One answer to each prompt, at temperature 1; before and after training with the same chance."""
+    generator = torch.Generator().manual_seed(seed)
+    return sample(model, tokenizer, prompts, generator=generator, max_new_tokens=max_new_tokens)
+
+
+def model_size(model: torch.nn.Module) -> str:
+    """Parameters in words."""
+    return f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million"
+
+
+def _parse(name: str, text: str, kind: type) -> object:
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise InputError(f"--set {name}={text}: expected true or false")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        expected = "a whole number" if kind is int else "a number"
+        raise InputError(f"--set {name}={text}: expected {expected}") from None
+
+
+def _show_progress(rows: Iterator[Row], *, epochs: float, status: Callable[[Row], str], quiet: bool) -> None:
+    """Run through the rows; draw them as a bar with their status and the time left."""
+    if quiet:
+        for _ in rows:
+            pass
+        return
+    with tqdm(unit="step", dynamic_ncols=True) as bar:
+        for row in rows:
+            if row["step"] == 0:
+                continue
+            bar.total = round(row["step"] / row["epoch"] * epochs)
+            bar.n = int(row["step"])
+            if bar.initial == 0:
+                bar.initial = bar.n - 1  # a resumed run: time left counts from here
+            bar.set_postfix_str(status(row))

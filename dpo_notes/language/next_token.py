@@ -1,0 +1,20 @@
+"""What a model says after a text."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dpo_notes.language.encode import encode_prompts
+from dpo_notes.language.load import context_length
+
+
+@torch.no_grad()
+def next_token_logits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, text: str) -> Float[Tensor, " vocab"]:
+    """The scores of every token that could come after `text`; their softmax is pi(token | text). No gradient.
+
+    The text is read as `sample` reads a prompt: without spaces at its end, and where it is too long, without its
+    beginning, of which a warning tells. Known value: the same number for all tokens of a model that knows nothing.
+    """
+    (ids,) = encode_prompts(tokenizer, [text], max_length=context_length(model))
+    return model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, -1]

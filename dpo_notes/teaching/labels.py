@@ -1,0 +1,60 @@
+"""The reader's own comparisons: kept one a line as everywhere in the field, made in notebook 02, used in 06 and 10."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dpo_notes.language.embedded import DATA
+from dpo_notes.language.pairs import PreferencePair, load_pairs
+from dpo_notes.training.evaluate import bayes_accuracy
+from dpo_notes.worlds import reviews
+
+MY_COMPARISONS = DATA.parent / "runs" / "my_comparisons.jsonl"  # `runs/` is not kept in git
+
+
+def my_comparisons(path: Path = MY_COMPARISONS) -> list[PreferencePair]:
+    """The comparisons labelled so far, oldest first; none where there is no file yet. Errors are those of `load_pairs`."""
+    return load_pairs(path) if path.exists() else []
+
+
+def add_comparison(pair: PreferencePair, path: Path = MY_COMPARISONS) -> None:
+    """Write one more line of prompt, chosen and rejected at the end of the file; file and folder are made if absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def drop_last_comparison(path: Path = MY_COMPARISONS) -> None:
+    """Take the last line off the file, and with the only line the file; nothing happens where there is none."""
+    kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1] if path.exists() else []
+    if not kept:
+        path.unlink(missing_ok=True)
+        return
+    beside = path.with_suffix(".jsonl.part")
+    beside.write_text("".join(kept), encoding="utf-8", newline="\n")
+    beside.replace(path)  # in one step: a file that is there is whole
+
+
+class Agreement(NamedTuple):
+    """How labels agree with the true reward. agreed: where the chosen response has the higher reward, of the `decided`
+    ones, where one reward is higher; ties: the others. raters: the share in which the world's own raters, who sometimes
+    choose against the odds, would agree on the decided ones; None where there are none.
+    """
+
+    agreed: int
+    decided: int
+    ties: int
+    raters: float | None
+
+
+def agreement(pairs: Sequence[PreferencePair]) -> Agreement:
+    """The labels of these pairs beside the true reward of the review world. Known value: (0, 0, 0, None) for no pairs."""
+    prompts = [pair.prompt for pair in pairs]
+    chosen = reviews.reward(prompts, [pair.chosen for pair in pairs])
+    rejected = reviews.reward(prompts, [pair.rejected for pair in pairs])
+    decided = chosen != rejected
+    count = int(decided.sum())
+    raters = bayes_accuracy(chosen[decided], rejected[decided]) if count else None
+    return Agreement(int((chosen > rejected).sum()), count, len(pairs) - count, raters)

@@ -1,0 +1,96 @@
+"""Epochs over fixed examples, one optimizer step after the other: the loop around DPO, reward model and fine-tuning."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dpo_notes.maths.errors import InputError
+from dpo_notes.training.checkpoint import RunFolder
+from dpo_notes.training.order import Step, epoch_steps
+from dpo_notes.training.step import OptimizerStep, TrainingDiverged
+
+Row = dict[str, float]
+
+
+class EpochSteps:
+    """The steps of a run on examples of these `lengths` (tokens): `steps[7]` is the seventh, as microbatches of numbers.
+
+    `config` holds epochs, batch_size, accumulation_steps and seed. Raises InputError for fewer examples than processes.
+    """
+
+    def __init__(self, lengths: Sequence[int], config, *, processes: int):
+        sizes = {"batch_size": config.batch_size, "accumulation_steps": config.accumulation_steps}
+        # An epoch is ordered when it begins, and the last one asked for is kept.
+        self._epoch = lru_cache(maxsize=1)(
+            lambda epoch: epoch_steps(lengths, **sizes, processes=processes, seed=config.seed, epoch=epoch)
+        )
+        self.per_epoch = len(self._epoch(0))
+        self.total = config.epochs * self.per_epoch
+        if self.per_epoch == 0:
+            raise InputError(f"{len(lengths)} pairs for {processes} processes; expected one or more for each")
+
+    def __getitem__(self, step: int) -> Step:
+        epoch, position = divmod(step - 1, self.per_epoch)
+        return self._epoch(epoch)[position]
+
+
+def train_epochs(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    steps: EpochSteps,
+    config,
+    *,
+    folder: RunFolder,
+    share: Callable[[nn.Module, list[int], list[int]], dict[str, Tensor]],
+    evaluate: Callable[[nn.Module], Row] | None,
+) -> Iterator[Row]:
+    """Train `model` in place; yields a row a step, and one at step 0 before any training where there is `evaluate`.
+
+    `share(model, numbers, whole)` returns what the examples `numbers` add to the means over all examples `whole` of the
+    step, as OptimizerStep takes it; `evaluate(model)` the held-out metrics, which get "eval/" before their names.
+    Both are given the model as Accelerate has prepared it. `config` holds the settings that DPOConfig also has.
+    Rows hold "step", "epoch", what `share` returns, "grad_norm", "learning_rate" and "pairs_per_second". They and the
+    checkpoints go to `folder`, which says where to go on. Raises TrainingDiverged where the loss is not finite.
+    """
+    model.eval()  # evaluation mode turns dropout off; gradients flow as in training mode
+    accelerator = folder.accelerator
+    take_step = OptimizerStep(
+        model,
+        accelerator,
+        learning_rate=config.learning_rate,
+        total_steps=steps.total,
+        warmup_steps=round(config.warmup_fraction * steps.total),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+    )
+
+    def held_out() -> Row:
+        return {f"eval/{name}": value for name, value in evaluate(take_step.model).items()}
+
+    done = folder.restore(take_step.model, take_step.optimizer.optimizer)
+    if done is None:
+        done = 0
+        if evaluate is not None:
+            yield folder.write_row({"step": 0, "epoch": 0.0} | held_out())
+    for step in range(done + 1, steps.total + 1):
+        started = time.perf_counter()
+        microbatches = steps[step]
+        whole = [number for microbatch in microbatches for number in microbatch]
+        ours = microbatches[accelerator.process_index :: accelerator.num_processes]
+        try:
+            metrics = take_step(step, ours, lambda numbers, whole=whole: share(take_step.model, numbers, whole))
+        except TrainingDiverged as error:
+            raise TrainingDiverged(f"{error}; pairs {sorted(whole)}, counted from 0") from error
+        row = {"step": step, "epoch": step / steps.per_epoch} | metrics
+        row["pairs_per_second"] = len(whole) / (time.perf_counter() - started)
+        last = step == steps.total
+        if evaluate is not None and (last or (config.eval_every and step % config.eval_every == 0)):
+            row |= held_out()
+        folder.write_row(row)
+        if last or (config.checkpoint_every and step % config.checkpoint_every == 0):
+            folder.save(take_step.model, take_step.optimizer.optimizer, step)
+        yield row
+    folder.save_model(take_step.model, tokenizer)

@@ -1,0 +1,49 @@
+"""The folder of a frontier's jobs: one JSON file for each that has ended, so that a stopped experiment goes on."""
+
+import json
+import os
+from pathlib import Path
+
+from dpo_notes.maths.errors import InputError
+from dpo_notes.training.identity import differences
+
+Result = dict[str, object]
+
+
+class JobFolder:
+    """Reads and writes what jobs found. A file is whole or not there, and knows the experiment that it belongs to."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def has(self, name: str, identity: dict) -> bool:
+        """Whether this job has ended. Raises InputError where the file of that name is of another experiment."""
+        try:
+            theirs = self.read(name)["identity"]
+        except FileNotFoundError:
+            return False
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self._file(name)} is damaged ({error}); expected a job's result: remove it") from error
+        if found := differences(theirs, json.loads(json.dumps(identity))):
+            raise InputError(
+                f"{self._file(name)} is of another experiment: {'; '.join(found)}; expected the same, or another folder"
+            )
+        return True
+
+    def read(self, name: str) -> Result:
+        """What a job that has ended found."""
+        return json.loads(self._file(name).read_text(encoding="utf-8"))
+
+    def write(self, name: str, identity: dict, result: Result) -> None:
+        """Keep what a job found, in one move."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        aside = self.path / f".{name}.{os.getpid()}.writing"
+        aside.write_text(json.dumps({"identity": identity, **result}), encoding="utf-8")
+        os.replace(aside, self._file(name))
+
+    def model_path(self, name: str) -> Path:
+        """Where a job leaves a model that others need."""
+        return self.path / name
+
+    def _file(self, name: str) -> Path:
+        return self.path / f"{name}.json"

