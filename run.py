@@ -5,7 +5,7 @@ python run.py lab         open the notebooks in JupyterLab
 python run.py doctor      say whether this machine is ready, and how to mend what is not
 python run.py test        run the tests; --fast without notebooks, browser and slow ones, --slow with everything
 python run.py notebooks   for authors: execute the notebooks in place, all of them or those named
-python run.py sample | evaluate | pretrain | reward-model | ppo ...   other commands; --help says what each one takes
+python run.py sample | evaluate | pretrain | reward-model | ppo | frontier ...   other commands; --help says more
 
 The first call sets up the folder .venv beside this file; later calls start at once. What follows the job is passed on:
 `python run.py train --beta 0.5`, `python run.py lab --no-browser`, `python run.py test -k losses`.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dpo_notes.maths.optimum import optimal_policy
-from dpo_notes.teaching.explorers.rl_for_language_models import STEPS, GradientNoise, Leash, Staircase
+from dpo_notes.teaching.explorers.rl_for_language_models import STEPS, GradientNoise, Leash, RecordedLeash, Staircase
 from dpo_notes.worlds.finite import FiniteWorld
 from dpo_notes.worlds.flattery import proxy_world, true_reward
 
@@ -70,6 +70,30 @@ def test_with_a_leash_the_bars_end_at_the_best_policy_of_the_proxy():
     explorer = set_to(Leash(), beta=1.5, steps=STEPS)
     world = proxy_world()
     best = optimal_policy(world.reward, world.ref_log_probs, beta=1.5).exp()
-    torch.testing.assert_close(torch.tensor([bar.get_width() for bar in explorer.bars]), best.float(), rtol=0, atol=2e-3)
+    torch.testing.assert_close(
+        torch.tensor([bar.get_width() for bar in explorer.bars]), best.float(), rtol=0, atol=2e-3
+    )
     assert explorer.read[1] == pytest.approx((best @ true_reward()).item(), abs=2e-3)
     assert f"worth {explorer.read[1]:.3f}" in explorer.words
+
+
+@pytest.fixture
+def record():
+    """Two runs of three looks: with beta 0 the reward is the step, with beta 1 it stays at 1."""
+    numbers = {"grammatical": 0.5, "words": 12.0, "distinct": 0.2, "kl": 3.0}
+    rows = [
+        {"beta": beta, "step": step, "reward": float(1 if beta else step), "texts": [f" {beta} <b> {step}"], **numbers}
+        for beta in (0.0, 1.0)
+        for step in (0, 10, 20)
+    ]
+    return {"prompts": ["Where?"], "rows": rows}
+
+
+def test_a_recorded_run_is_shown_at_its_step_with_its_text(record):
+    explorer = set_to(RecordedLeash(record), beta=0.0, step=10)
+    assert list(explorer.lines["reward"].get_ydata()) == [0, 10, 20]
+    assert [list(axis) for axis in explorer.dots["reward"].get_data()] == [[10], [10]]
+    assert "reward 10.00, 50% of the answers grammatical" in explorer.words
+    assert "“Where?” “0.0 <b> 10”" in explorer.words
+    assert "<b>" not in explorer.status.value
+    assert list(set_to(explorer, beta=1.0).lines["reward"].get_ydata()) == [1, 1, 1]

@@ -246,13 +246,13 @@ def test_nothing_is_computed_for_a_row_that_has_ended(four_words):
 
 
 def test_no_response_depends_on_when_the_others_end(four_words, monkeypatch):
-    """The same prompts between others: the same responses, though the others end at other times."""
+    """The same prompts after others: the same responses, though the others end at other times."""
     monkeypatch.setattr(generate, "PROMPTS_PER_FORWARD", 400)
     ours, others = [[1, 2], [3, 3]] * 100, ([[2, 2]] * 200, [[3, 1]] * 200)
     settings = {"eos_id": 0, "max_new_tokens": 5}
-    one, two = (sample_ids(four_words, ours + more, generator=seeded(), **settings) for more in others)
-    assert one[:200] == two[:200]
-    assert one[200:] != two[200:]
+    one, two = (sample_ids(four_words, more + ours, generator=seeded(), **settings) for more in others)
+    assert one[200:] == two[200:]
+    assert one[:200] != two[:200]
 
 
 def test_a_number_draws_the_token_it_falls_upon_and_never_one_of_probability_0():

@@ -72,11 +72,11 @@ def test_training_curves_without_evaluations_fall_back_on_the_training_batches()
 
 
 def test_reliability_points_lie_at_predicted_and_observed_with_bars_of_two_standard_errors(ax):
-    """Four pairs predicted 3/4, three of them rightly: 2 * sqrt(3/4 * 1/4 / 4) = 0.433 on both sides of 3/4."""
+    """Four pairs predicted 3/4, three of them rightly: 2 * sqrt(3/4 * 1/4 / 4) = 0.433 below 3/4, and above it up to 1."""
     plots.reliability_panel(ax, reliability(torch.tensor([0.75, 0.75, 0.75, 0.25]), n_bins=10))
     (container,) = ax.containers
     assert container[0].get_xydata().tolist() == [[0.75, 0.75]]
-    assert np.allclose(container[2][0].get_segments()[0][:, 1], [0.75 - 0.4330127, 0.75 + 0.4330127])
+    assert np.allclose(container[2][0].get_segments()[0][:, 1], [0.75 - 0.4330127, 1])
     assert [text.get_text() for text in ax.texts] == ["4"]
     assert lines(ax)["calibrated"] == [(0.5, 0.5), (1, 1)]
 

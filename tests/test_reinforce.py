@@ -106,9 +106,7 @@ def test_training_goes_to_the_optimal_policy_that_dpo_has_too():
         return sum(kl_divergence(p, q).item() for p, q in zip(now, best, strict=True)) / 2
 
     assert distance() > 0.2
-    list(
-        start(policy, reference=reference, beta=beta, max_new_tokens=1, steps=80, batch_size=96, rows_per_forward=96)
-    )
+    list(start(policy, reference=reference, beta=beta, max_new_tokens=1, steps=80, batch_size=96, rows_per_forward=96))
     assert distance() < 0.02
 
 
@@ -174,6 +172,12 @@ def test_rows_at_a_time_change_nothing_but_rounding():
 def test_the_same_seed_gives_the_same_run_and_another_seed_another():
     first, second, other = (without_speed(start(seed=seed)) for seed in (1, 1, 2))
     assert first == second != other
+
+
+def test_every_round_has_chance_of_its_own():
+    """One prompt, and a policy that all but stands still: the rounds still say different things."""
+    rows = list(start(prompts=["c"], learning_rate=1e-12, steps=5))
+    assert len({row["reward"] for row in rows}) > 2
 
 
 def test_a_run_that_stopped_and_is_resumed_is_the_uninterrupted_one_bit_by_bit(tmp_path):

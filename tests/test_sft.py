@@ -39,7 +39,7 @@ def test_rows_have_their_names_and_count_steps_and_epochs(train, tiny_pairs):
     assert all(row.keys() - {"eval/loss", "eval/logps/chosen"} == TRAINING_NAMES for row in rows[1:])
 
 
-def test_the_loss_is_the_mean_over_the_response_tokens_of_the_step(train, new_tiny_model, tiny_tokenizer, tiny_pairs):
+def test_the_loss_of_all_pairs_at_once_is_the_mean_over_their_response_tokens(train, new_tiny_model, tiny_tokenizer, tiny_pairs):
     """Against the public scores. The mean over responses of their own means is another number: lengths differ."""
     model = new_tiny_model()
     with torch.no_grad():
@@ -49,6 +49,18 @@ def test_the_loss_is_the_mean_over_the_response_tokens_of_the_step(train, new_ti
     assert row["loss"] == pytest.approx((-logps.sum() / lengths.sum()).item(), rel=1e-6)
     assert row["logps/chosen"] == pytest.approx(logps.mean().item(), rel=1e-6)
     assert abs(row["loss"] - (-logps / lengths).mean().item()) > 0.01
+
+
+def test_every_token_of_an_epoch_counts_alike_although_steps_hold_responses_of_like_length(
+    train, new_tiny_model, tiny_tokenizer, tiny_pairs
+):
+    """Two steps of 8, hardly any learning: their mean is that over all tokens, which means of the steps' own are not."""
+    model = new_tiny_model()
+    with torch.no_grad():
+        logps, _ = response_logps(model, tiny_tokenizer, tiny_pairs[:16])
+    tokens = sum(len(pair.chosen) for pair in encode_pairs(tiny_tokenizer, tiny_pairs[:16], max_length=96))
+    rows = train(model, learning_rate=1e-12)
+    assert sum(row["loss"] for row in rows) / 2 == pytest.approx((-logps.sum() / tokens).item(), rel=1e-5)
 
 
 def labelled(tokenizer, pairs) -> dict[str, torch.Tensor]:

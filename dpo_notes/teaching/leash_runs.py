@@ -30,7 +30,7 @@ Row = dict[str, object]
 
 
 def record(beta: float, *, config: ReinforceConfig = CONFIG, listeners: int = 200) -> Iterator[Row]:
-    """One run of the embedded GPT-2: a row before the first step and after every `EVERY` steps.
+    """One run of the embedded GPT-2: a row before the first step, after every `EVERY` steps and after the last.
 
     Rows hold "beta", "step", the `speech_metrics` of answers to as many prompts as there are `listeners`, "kl" and
     "kl_error" (nats a response), and "texts": one answer to each prompt of SHOWN.
@@ -38,12 +38,12 @@ def record(beta: float, *, config: ReinforceConfig = CONFIG, listeners: int = 20
     model, tokenizer = load_model()
     policy = frozen_copy(model).requires_grad_()
     prompts = reviews.sample_prompts(2000 + listeners, generator=torch.Generator().manual_seed(config.seed))
-    training, held_out = prompts[:-listeners], SHOWN + prompts[-listeners:]
+    training, asked = prompts[:-listeners], SHOWN + prompts[-listeners:]
     settings = ReinforceConfig(**asdict(config) | {"beta": beta})
-    yield {"beta": beta, "step": 0, **listen(policy, model, tokenizer, held_out, config)}
+    yield {"beta": beta, "step": 0, **listen(policy, model, tokenizer, asked, config)}
     for row in train_reinforce(policy, model, reviews.reward, training, tokenizer, settings):
-        if row["step"] % EVERY == 0:
-            yield {"beta": beta, "step": row["step"], **listen(policy, model, tokenizer, held_out, config)}
+        if row["step"] % EVERY == 0 or row["step"] == config.steps:
+            yield {"beta": beta, "step": row["step"], **listen(policy, model, tokenizer, asked, config)}
 
 
 def listen(

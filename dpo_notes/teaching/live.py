@@ -113,7 +113,7 @@ class Explorer(W.VBox):
 def _rows(controls: list[W.ValueWidget]) -> list[W.Widget]:
     """The controls below each other, their names in one column."""
     in_column = [control for control in controls if isinstance(control, (*NAMELESS, W.Dropdown, W.Text))]
-    width = 0.55 * max((len(control.description) for control in in_column), default=0)  # in em
+    width = 1 + 0.55 * max((len(control.description) for control in in_column), default=0)  # in em
     for control in in_column:
         control.style.description_width = f"{width:.1f}em"
     return [_labelled(control, width) if isinstance(control, NAMELESS) else control for control in controls]

@@ -58,7 +58,7 @@ def pretraining_panel(ax: Axes, rows: Rows, *, steps: int, levels: dict[str, flo
         place = (0, -4) if level == lowest else (0, 4)  # the curve comes down from above
         text = {"ha": "right", "va": "top" if level == lowest else "bottom", "fontsize": "small"}
         ax.annotate(f"{name}: {level:.2f}", (steps, level), place, textcoords="offset points", **text)
-    ax.set(xlim=(0, steps), ylim=(0, 1.1 * max(levels.values())), xlabel="optimizer step", ylabel="nats a token")
+    ax.set(xlim=(0, 1.02 * steps), ylim=(0, 1.1 * max(levels.values())), xlabel="optimizer step", ylabel="nats a token")
     return _finish(ax, loc=(0.62, 0.3))
 
 

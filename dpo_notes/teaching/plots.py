@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -58,15 +59,16 @@ def accuracy_panel(ax: Axes, rows: Rows, *, best: float | None = None, label: st
 def reliability_panel(ax: Axes, diagram: Reliability) -> Axes:
     """How often the response held the better one was chosen, over its predicted probability; calibrated: on the diagonal.
 
-    Bars of two standard errors, those of a calibrated prediction, and over each point the number of its pairs.
+    Bars of two standard errors, those of a calibrated prediction, within 0 and 1; above, the number of pairs.
     """
     ax.plot([0.5, 1], [0.5, 1], color=REFERENCE, linestyle=":", label="calibrated")
     kept = diagram.counts > 0
     predicted, observed, counts = (values[kept] for values in diagram)
-    error = (predicted * (1 - predicted) / counts).sqrt()
-    ax.errorbar(predicted, observed, 2 * error, label="held out", color=POLICY, marker=".", linestyle="", capsize=2)
-    for x, y, count in zip(predicted.tolist(), (observed + 2 * error).tolist(), counts.tolist(), strict=True):
-        ax.annotate(str(count), (x, y), xytext=(0, 3), textcoords="offset points", ha="center", fontsize="x-small")
+    error = 2 * (predicted * (1 - predicted) / counts).sqrt()
+    bars = torch.stack([error.minimum(observed), error.minimum(1 - observed)])
+    ax.errorbar(predicted, observed, bars, label="held out", color=POLICY, marker=".", linestyle="", capsize=2)
+    for x, count in zip(predicted.tolist(), counts.tolist(), strict=True):
+        ax.annotate(str(count), (x, 1.04), ha="center", fontsize="x-small")
     ax.set_ylim(0, 1.1)
     _finish(ax, "share chosen")
     ax.set_xlabel("predicted probability")

@@ -58,8 +58,12 @@ EXERCISES = (
         number="00.3",
         expected=kl_divergence(P.log(), Q.log()).item(),
         mistakes=(
-            Mistake(kl_divergence(Q.log(), P.log()).item(), "this is KL(q || p); the order matters: the weights are p's"),
-            Mistake(kl_divergence(P.log(), Q.log()).item() / math.log(2), "this is in bits; nats have the natural logarithm"),
+            Mistake(
+                kl_divergence(Q.log(), P.log()).item(), "this is KL(q || p); the order matters: the weights are p's"
+            ),
+            Mistake(
+                kl_divergence(P.log(), Q.log()).item() / math.log(2), "this is in bits; nats have the natural logarithm"
+            ),
             Mistake(-kl_divergence(P.log(), Q.log()).item(), "a KL is never negative: the ratio is p / q, not q / p"),
         ),
         tolerance=1e-3,
@@ -70,7 +74,9 @@ EXERCISES = (
         cases=SCORES,
         mistakes=(
             Mistake(lambda scores: scores.exp(), "these do not sum to 1: divide by their sum"),
-            Mistake(lambda scores: scores / scores.sum(), "scores may be negative: take e to the power of each one first"),
+            Mistake(
+                lambda scores: scores / scores.sum(), "scores may be negative: take e to the power of each one first"
+            ),
             Mistake(lambda scores: scores.log_softmax(dim=0), "these are logarithms of the probabilities"),
         ),
     ),
@@ -80,7 +86,9 @@ EXERCISES = (
         mistakes=(
             Mistake(-_slope_of_nll(), "the sign: a larger margin makes the loss smaller"),
             Mistake(math.log(2), "this is the loss at margin 0; its slope is asked for"),
-            Mistake(0.25, "this is the slope of sigma itself; the loss is -log sigma, so divide by sigma and mind the sign"),
+            Mistake(
+                0.25, "this is the slope of sigma itself; the loss is -log sigma, so divide by sigma and mind the sign"
+            ),
         ),
         tolerance=1e-3,
     ),

@@ -17,19 +17,19 @@ BEST_OF_N, BEST_OF_N_LEARNT = "best-of-n", "best-of-n-learnt"
 KNOBS = {DPO: "beta", PPO_TRUE: "beta", PPO_LEARNT: "beta", SFT: "epochs", BEST_OF_N: "n", BEST_OF_N_LEARNT: "n"}
 
 # Chosen on held-out comparisons: learning rates for one pass of DPO and two of the reward model. PPO gets about as much
-# computing as DPO: 2,560 responses of its own, each learnt from twice.
+# computing as DPO: 3,072 responses of its own, each learnt from once.
 DPO_SETTINGS = DPOConfig(learning_rate=1.6e-4, batch_size=16, max_length=128, eval_samples=0)  # see dpo_learning_rate
 SFT_SETTINGS = SFTConfig(max_length=128, eval_samples=0)
 REWARD_MODEL_SETTINGS = RewardModelConfig(learning_rate=6e-4, batch_size=32, epochs=2, max_length=128)
-PPO_SETTINGS = PPOConfig(learning_rate=5e-4, steps=40)
+PPO_SETTINGS = PPOConfig(learning_rate=5e-4, steps=48, epochs=1, max_new_tokens=96)
 
 
 @dataclass(frozen=True)
 class FrontierConfig:
     """The whole experiment, with settings for the embedded model on two cores.
 
-    Raises InputError for values out of range, and for lists that are empty or hold a value twice. The settings of the four loops hold for every strength and seed; these take the place of their own beta, epochs and
-    seed.
+    Raises InputError for values out of range, and for lists that are empty or hold a value twice.
+    The settings of the four loops hold for every strength and seed, which take the place of beta, epochs and seed there.
     """
 
     model: str = EMBEDDED  # where all methods start, and what the KL is measured from
