@@ -39,7 +39,9 @@ def test_rows_have_their_names_and_count_steps_and_epochs(train, tiny_pairs):
     assert all(row.keys() - {"eval/loss", "eval/logps/chosen"} == TRAINING_NAMES for row in rows[1:])
 
 
-def test_the_loss_of_all_pairs_at_once_is_the_mean_over_their_response_tokens(train, new_tiny_model, tiny_tokenizer, tiny_pairs):
+def test_the_loss_of_all_pairs_at_once_is_the_mean_over_their_response_tokens(
+    train, new_tiny_model, tiny_tokenizer, tiny_pairs
+):
     """Against the public scores. The mean over responses of their own means is another number: lengths differ."""
     model = new_tiny_model()
     with torch.no_grad():
