@@ -7,6 +7,7 @@ import torch
 from intervals import deviations
 from torch import Tensor
 
+from dpo_notes.language import comparisons
 from dpo_notes.language.comparisons import draw_comparisons
 from dpo_notes.language.pairs import PreferencePair, check_content
 from dpo_notes.maths.errors import InputError
@@ -96,7 +97,7 @@ def test_equal_empty_and_repeated_responses_are_drawn_again(new_tiny_model, tiny
     assert sum(pair.chosen == "a" for pair, _ in drawn) >= 7  # of 9, at sigma(4) = 0.982 each
 
 
-def test_a_model_that_always_says_the_same_is_refused(new_tiny_model, tiny_tokenizer):
+def test_a_model_that_always_says_the_same_is_refused(new_tiny_model, tiny_tokenizer, monkeypatch):
     """All its probability lies on one token, so the two responses to a prompt are always equal."""
     model = new_tiny_model()
     said = tiny_tokenizer.convert_tokens_to_ids(["a"])
@@ -105,5 +106,6 @@ def test_a_model_that_always_says_the_same_is_refused(new_tiny_model, tiny_token
         model.transformer.ln_f.bias.copy_(torch.nn.functional.one_hot(torch.tensor(0), 32))
         model.lm_head.weight.zero_()
         model.lm_head.weight[said, 0] = 60.0
+    monkeypatch.setattr(comparisons, "FRUITLESS_ROUNDS", 3)
     with pytest.raises(InputError, match="0 different comparisons; expected 3"):
         draw_comparisons(model, tiny_tokenizer, 3, generator=torch.Generator().manual_seed(0), max_new_tokens=1)
