@@ -10,6 +10,8 @@ from dpo_notes.maths.filtering import filtering_rounds
 from dpo_notes.teaching.exercises.checking import RIGHT, exercise, verdict
 from dpo_notes.worlds.manner import ANSWER_KINDS, answer_world
 
+pytestmark = pytest.mark.notebooks
+
 
 def chosen_by_counting(reward, ref_probs):
     """Every ordered pair of draws, and which one a rater takes."""

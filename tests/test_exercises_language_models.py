@@ -8,6 +8,8 @@ import torch
 
 from dpo_notes.teaching.exercises.checking import RIGHT, exercise, verdict
 
+pytestmark = pytest.mark.notebooks
+
 
 def smallest_set(probs, top_p):
     """All subsets: of those that are enough the smallest, and of these the heaviest."""

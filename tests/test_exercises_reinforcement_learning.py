@@ -6,6 +6,8 @@ import torch
 from dpo_notes.teaching.exercises.checking import RIGHT, exercise, verdict
 from dpo_notes.teaching.exercises.reinforcement_learning import EXERCISES, best_baseline
 
+pytestmark = pytest.mark.notebooks
+
 
 @pytest.mark.parametrize("given", EXERCISES, ids=lambda given: given.number)
 def test_right_is_right_and_every_mistake_is_told_by_its_own_words(given):

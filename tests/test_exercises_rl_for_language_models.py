@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from dpo_notes.maths.policy_gradient import discounted_returns, reinforce_loss
@@ -11,6 +12,8 @@ from dpo_notes.teaching.explorers.rl_for_language_models import Leash
 from dpo_notes.worlds.finite import FiniteWorld
 from dpo_notes.worlds.finite_gradient import gradient_estimates
 from dpo_notes.worlds.flattery import true_reward
+
+pytestmark = pytest.mark.notebooks
 
 
 def test_the_loss_of_one_answer_is_the_packages():

@@ -8,6 +8,8 @@ from dpo_notes.maths.imitation import price_of_share
 from dpo_notes.teaching.explorers.ai_alignment import ImitationExplorer, TiltExplorer
 from dpo_notes.worlds.manner import ANSWER_KINDS, answer_world
 
+pytestmark = pytest.mark.notebooks
+
 
 @pytest.fixture(scope="module")
 def imitation():

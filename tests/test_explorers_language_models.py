@@ -13,6 +13,8 @@ from dpo_notes.language.score import response_logps
 from dpo_notes.maths.entropy import cross_entropy
 from dpo_notes.teaching.explorers.language_models import SHAPES, SHOWN, Cutting, Imitating, NextToken
 
+pytestmark = pytest.mark.notebooks
+
 
 @pytest.fixture
 def next_token(tiny_model, tiny_tokenizer):

@@ -25,6 +25,8 @@ from dpo_notes.teaching.kitchen_runs import (
 from dpo_notes.worlds.episodes import episode_losses, sample_episodes
 from dpo_notes.worlds.gridworld import optimal_values, policy_values, read_map
 
+pytestmark = pytest.mark.notebooks
+
 
 class OneCat(LearningExplorer):
     cats = 1

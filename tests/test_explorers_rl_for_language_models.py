@@ -8,6 +8,8 @@ from dpo_notes.teaching.explorers.rl_for_language_models import STEPS, GradientN
 from dpo_notes.worlds.finite import FiniteWorld
 from dpo_notes.worlds.flattery import proxy_world, true_reward
 
+pytestmark = pytest.mark.notebooks
+
 
 @pytest.fixture
 def world():

@@ -1,8 +1,12 @@
 """The recorded runs of notebook 04, and how they are recorded."""
 
+import pytest
+
 from dpo_notes.teaching.leash_runs import BETAS, CONFIG, EVERY, FILE, SHOWN, record
 from dpo_notes.training.frontier.record import read_record
 from dpo_notes.training.reinforce import ReinforceConfig
+
+pytestmark = pytest.mark.notebooks
 
 SHORT = ReinforceConfig(steps=1, batch_size=8, learning_rate=1e-2, max_new_tokens=12)
 
