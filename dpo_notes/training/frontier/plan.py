@@ -16,10 +16,10 @@ DPO, SFT, PPO_TRUE, PPO_LEARNT = "dpo", "sft", "ppo-true", "ppo-learnt"
 BEST_OF_N, BEST_OF_N_LEARNT = "best-of-n", "best-of-n-learnt"
 KNOBS = {DPO: "beta", PPO_TRUE: "beta", PPO_LEARNT: "beta", SFT: "epochs", BEST_OF_N: "n", BEST_OF_N_LEARNT: "n"}
 
-# Chosen on held-out comparisons: learning rates for one pass of DPO and two of the reward model. PPO gets about as much
-# computing as DPO: 3,072 responses of its own, each learnt from once.
-DPO_SETTINGS = DPOConfig(learning_rate=1.6e-4, batch_size=16, max_length=128, eval_samples=0)  # see dpo_learning_rate
-SFT_SETTINGS = SFTConfig(max_length=128, eval_samples=0)
+# Learning rates chosen on held-out comparisons; DPO's are those of `dpo-notes train`, and see dpo_learning_rate. DPO and
+# the reward model read the comparisons twice. PPO draws 3,072 responses of its own, and learns from each once.
+DPO_SETTINGS = DPOConfig(learning_rate=2e-4, batch_size=32, epochs=2, max_length=128, eval_samples=0)
+SFT_SETTINGS = SFTConfig(learning_rate=1e-4, max_length=128, eval_samples=0)
 REWARD_MODEL_SETTINGS = RewardModelConfig(learning_rate=6e-4, batch_size=32, epochs=2, max_length=128)
 PPO_SETTINGS = PPOConfig(learning_rate=5e-4, steps=48, epochs=1, max_new_tokens=96)
 
@@ -96,10 +96,10 @@ QUICK = FrontierConfig(  # a minute on two cores: less of everything, and in lar
     draws=(2, 4, 8),
     pairs=600,
     prompts=120,
-    pool=32,
-    dpo=replace(DPO_SETTINGS, learning_rate=4e-4),
+    pool=16,
+    dpo=replace(DPO_SETTINGS, learning_rate=4e-4, batch_size=16),
     reward_model=replace(REWARD_MODEL_SETTINGS, batch_size=16),
-    ppo=replace(PPO_SETTINGS, steps=8),
+    ppo=replace(PPO_SETTINGS, learning_rate=1e-3, steps=14),
 )
 
 
