@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dpo_notes.teaching.plots import CHOSEN, POLICY, REFERENCE, TRUTH
+from dpo_notes.teaching.plots import CHOSEN, POLICY, REFERENCE, TRUTH, open_axes
 
 LEARNT = "#E69F00"  # a reward that was learnt from comparisons; the last of Okabe and Ito's colours that shows on white
 
@@ -116,5 +116,5 @@ def _column(points: Sequence[Point], name: str) -> list[float]:
 def _finish(ax: Axes, ylabel: str) -> Axes:
     ax.set_xlabel("KL from the base model (nats a response)")
     ax.set_ylabel(ylabel)
-    ax.spines[["top", "right"]].set_visible(False)
+    open_axes(ax)
     return ax

@@ -10,7 +10,7 @@ from matplotlib.container import BarContainer
 from matplotlib.patches import Patch
 
 from dpo_notes.maths.imitation import price_of_share
-from dpo_notes.teaching.plots import CHOSEN, MARGIN, REFERENCE, REJECTED, TRUTH
+from dpo_notes.teaching.plots import CHOSEN, MARGIN, REFERENCE, REJECTED, TRUTH, open_axes
 from dpo_notes.worlds.finite import FiniteWorld
 from dpo_notes.worlds.manner import ANSWER_KINDS
 
@@ -56,7 +56,7 @@ def candidate_bars(ax: Axes, names: Sequence[str], probabilities: Sequence[float
         loc="center right",
     )
     ax.set_xlabel("probability")
-    ax.spines[["top", "right"]].set_visible(False)
+    open_axes(ax)
     return ax
 
 
@@ -130,7 +130,7 @@ def legend_above(ax: Axes, *, columns: int) -> Axes:
 
 def _finish(ax: Axes, ylabel: str) -> Axes:
     ax.set_ylabel(ylabel)
-    ax.spines[["top", "right"]].set_visible(False)
+    open_axes(ax)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small")
     return ax

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from dpo_notes.teaching.plots import POLICY, REFERENCE, TRUTH, Rows, metric_line
+from dpo_notes.teaching.plots import POLICY, REFERENCE, TRUTH, Rows, metric_line, open_axes
 
 BAR = 0.8  # of the room that a word has
 
@@ -34,7 +34,7 @@ def temperature_bars(ax: Axes, words: Sequence[str], probs: Sequence[float], *, 
     ax.bar(range(len(words)), probs, BAR, color=POLICY)
     ax.set(xticks=range(len(words)), title=title)
     ax.set_xticklabels(words, rotation=60, ha="right", rotation_mode="anchor")
-    ax.spines[["top", "right"]].set_visible(False)
+    open_axes(ax)
     return ax
 
 
@@ -63,6 +63,6 @@ def pretraining_panel(ax: Axes, rows: Rows, *, steps: int, levels: dict[str, flo
 
 
 def _finish(ax: Axes, **legend: object) -> Axes:
-    ax.spines[["top", "right"]].set_visible(False)
+    open_axes(ax)
     ax.legend(frameon=False, fontsize="small", **legend)
     return ax

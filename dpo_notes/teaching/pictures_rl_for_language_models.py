@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from dpo_notes.teaching.picture import new_figure
-from dpo_notes.teaching.plots import POLICY, REFERENCE, metric_line
+from dpo_notes.teaching.plots import POLICY, REFERENCE, metric_line, open_axes
 
 Rows = Sequence[Mapping[str, float]]
 
@@ -47,5 +47,5 @@ def speech_panel(ax: Axes, runs: Mapping[str, Rows], name: str) -> Axes:
         ax.set_ylim(-0.03, 1.03)
     if name == "reward":
         ax.legend(frameon=False, fontsize="small")
-    ax.spines[["top", "right"]].set_visible(False)
+    open_axes(ax)
     return ax

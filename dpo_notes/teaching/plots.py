@@ -16,6 +16,12 @@ CHOSEN, REJECTED, POLICY, REFERENCE, MARGIN, TRUTH = "#0072B2", "#D55E00", "#009
 Rows = Sequence[Mapping[str, float]]
 
 
+def open_axes(*axes: Axes) -> None:
+    """Take the top and the right edge away: lines that say nothing."""
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+
+
 def metric_line(ax: Axes, rows: Rows, name: str, *, label: str, color: str, **style) -> Axes:
     """One metric over the steps of those rows that have it; a single value is drawn as a point."""
     points = [(row["step"], row[name]) for row in rows if name in row]
@@ -147,7 +153,7 @@ def _prefix(rows: Rows) -> str:
 def _finish(ax: Axes, ylabel: str) -> Axes:
     ax.set_xlabel("optimizer step")
     ax.set_ylabel(ylabel)
-    ax.spines[["top", "right"]].set_visible(False)
+    open_axes(ax)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small")
     return ax

@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dpo_notes.teaching.plots import MARGIN, POLICY, REFERENCE, Rows, kl_panel, metric_line, speech_panel
+from dpo_notes.teaching.plots import MARGIN, POLICY, REFERENCE, Rows, kl_panel, metric_line, open_axes, speech_panel
 
 
 def objective_panel(ax: Axes, rows: Rows) -> Axes:
@@ -55,7 +55,7 @@ def rollout_curves(rows: Rows, *, title: str) -> Figure:
 def _finish(ax: Axes, ylabel: str) -> Axes:
     ax.set_xlabel("round")
     ax.set_ylabel(ylabel)
-    ax.spines[["top", "right"]].set_visible(False)
+    open_axes(ax)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small")
     return ax

@@ -18,6 +18,11 @@ FILES = {
     "02": "ai_alignment",
     "03": "reinforcement_learning",
     "04": "rl_for_language_models",
+    "05": "reward_model",
+    "06": "bradley_terry",
+    "07": "kl_constrained_objective",
+    "08": "deriving_the_dpo_loss",
+    "09": "computing_log_probabilities",
 }
 RIGHT, NOT_TRIED = "right", "not tried yet"
 ROUNDED = 1e-2  # an answer within a hundredth was meant well

@@ -19,7 +19,7 @@ from dpo_notes.teaching.pictures_ai_alignment import (
     price_panel,
     tilt_panel,
 )
-from dpo_notes.teaching.plots import CHOSEN, POLICY, REFERENCE, REJECTED, TRUTH
+from dpo_notes.teaching.plots import CHOSEN, POLICY, REFERENCE, REJECTED, TRUTH, open_axes
 from dpo_notes.worlds.manner import ANSWER_KINDS, answer_world
 from dpo_notes.worlds.reviews import COUNTRY_VALUE, WRONG_SHARE
 
@@ -56,7 +56,7 @@ class ImitationExplorer(Explorer):
         (self.reward,) = right.plot([], [], "o", color=POLICY, markersize=9)
         right.set(xlim=(0, 0.6), ylim=(-0.4, 1.05), xlabel="share of wrong answers in the policy")
         right.set(ylabel="reward (nats)", title="what we want")
-        right.spines[["top", "right"]].set_visible(False)
+        open_axes(right)
         return self.curve, self.line, self.price, self.line_right, self.reward
 
     def move(self, data_share: float, count: float, share: float) -> None:
@@ -107,7 +107,7 @@ class TiltExplorer(Explorer):
         right.set(
             xlim=(-0.2, MOST_ROUNDS + 0.2), ylim=(0, 1.05), xlabel="rounds of filtering", ylabel="share of the answers"
         )
-        right.spines[["top", "right"]].set_visible(False)
+        open_axes(right)
         legend_above(right, columns=3)
         return *self.bars, self.ceilings, self.now, self.wrong, self.polite
 

@@ -17,7 +17,7 @@ from dpo_notes.language.generate import next_token_probs
 from dpo_notes.maths.entropy import cross_entropy, entropy
 from dpo_notes.maths.optimum import kl_divergence
 from dpo_notes.teaching.live import Explorer
-from dpo_notes.teaching.plots import POLICY, REFERENCE, TRUTH
+from dpo_notes.teaching.plots import POLICY, REFERENCE, TRUTH, open_axes
 from dpo_notes.teaching.tokens import drawable, token_words
 
 SHOWN = 10  # tokens with a bar
@@ -83,7 +83,7 @@ class NextToken(Explorer):
         ax = figure.add_axes((0.2, 0.13, 0.78, 0.85))
         ticks = {"xticks": [0, 0.2, 0.4, 0.6, 0.8, 1], "yticks": []}
         ax.set(xlim=(0, 1.08), ylim=(SHOWN - 0.4, -1.7), xlabel="probability of the next token", **ticks)
-        ax.spines[["top", "right"]].set_visible(False)
+        open_axes(ax)
         ax.spines["left"].set_bounds(-0.5, SHOWN - 0.4)
         rows = range(SHOWN)
         self.before = ax.barh(rows, [0.0] * SHOWN, 0.8, fill=False, edgecolor=REFERENCE, label="the model")
@@ -166,7 +166,7 @@ class Cutting(Explorer):
         sums.legend(frameon=False, loc="lower right")
         for ax in (bars, sums):
             ax.set(xlabel="word, likeliest first", xticks=ranks)
-            ax.spines[["top", "right"]].set_visible(False)
+            open_axes(ax)
         return [*self.before, *self.after, self.level, self.sums, self.border]
 
     def move(self, shape, temperature, top_k, top_p):
@@ -228,8 +228,7 @@ class Imitating(Explorer):
         self.says = bars.bar([0, 1], [0, 0], 0.5, color=POLICY, label="model π")
         bars.set(ylim=(0, 1.25), ylabel="probability", xticks=[0, 1], xticklabels=["right", "wrong"])
         bars.legend(frameon=False, loc="upper center", ncols=2)
-        for ax in (curve, bars):
-            ax.spines[["top", "right"]].set_visible(False)
+        open_axes(curve, bars)
         return [self.curve, self.floor, self.gap, self.point, *self.corpus, *self.says]
 
     def move(self, truth, score):

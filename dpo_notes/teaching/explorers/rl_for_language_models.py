@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dpo_notes.maths.baselines import batch_mean, leave_one_out, no_baseline
 from dpo_notes.maths.optimum import kl_divergence
 from dpo_notes.teaching.live import Explorer
-from dpo_notes.teaching.plots import MARGIN, POLICY, REFERENCE, TRUTH
+from dpo_notes.teaching.plots import MARGIN, POLICY, REFERENCE, TRUTH, open_axes
 from dpo_notes.worlds.finite import FiniteWorld
 from dpo_notes.worlds.finite_gradient import answers_at, climb, gradient_estimates, objective_gradient
 from dpo_notes.worlds.flattery import ANSWERS, proxy_world, true_reward
@@ -44,7 +44,7 @@ class Staircase(Explorer):
         ax = figure.subplots()
         low, high = self.world.reward.min().item(), self.world.reward.max().item()
         ax.set(xlim=(-3, 3), ylim=(low - 0.15, high + 0.15), xlabel="logit of the first answer", ylabel="mean reward")
-        ax.spines[["top", "right"]].set_visible(False)
+        open_axes(ax)
         expected = self.logits.softmax(-1) @ self.world.reward
         ax.plot(self.logit, expected, color=TRUTH, label="all possible answers: E[r]")
         (self.steps,) = ax.plot([], [], color=POLICY, drawstyle="steps-post", label="the answers these numbers pick")
@@ -105,8 +105,7 @@ class GradientNoise(Explorer):
         bars.invert_yaxis()
         self.errors = bars.barh(range(len(BASELINES)), [0.0] * len(BASELINES), color=REFERENCE)
         self.numbers = [bars.text(0, row, "", va="center") for row in range(len(BASELINES))]
-        for ax in (cloud, bars):
-            ax.spines[["top", "right"]].set_visible(False)
+        open_axes(cloud, bars)
         return [self.dots, self.centre, *self.errors, *self.numbers]
 
     def move(self, samples, baseline, bonus):
@@ -171,8 +170,7 @@ class Leash(Explorer):
         (self.worth,) = curve.plot([], [], color=TRUTH, label="what its answers are worth")
         (self.now,) = curve.plot([], [], "o", color=MARGIN, markersize=9)
         curve.legend(frameon=False, loc="upper left")
-        for ax in (bars, curve):
-            ax.spines[["top", "right"]].set_visible(False)
+        open_axes(bars, curve)
         return [*self.bars, self.paid, self.worth, self.now]
 
     def move(self, beta, steps):
@@ -228,7 +226,7 @@ class RecordedLeash(Explorer):
             (self.lines[name],) = ax.plot([], [], color=POLICY, linewidth=2.5)
             (self.dots[name],) = ax.plot([], [], "o", color=MARGIN, markersize=9)
             ax.set(title=title, xlabel="step", xlim=(0, 1.03 * self.steps[-1]))
-            ax.spines[["top", "right"]].set_visible(False)
+            open_axes(ax)
         return [*self.lines.values(), *self.dots.values()]
 
     def move(self, beta, step):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from dpo_notes.teaching.frontier_plots import Point, Record, seed_means
 from dpo_notes.teaching.live import Explorer
-from dpo_notes.teaching.plots import POLICY, REFERENCE
+from dpo_notes.teaching.plots import POLICY, REFERENCE, open_axes
 
 SHARES = {"accuracy": "agrees with raters", "win_rate": "beats the base model", "grammatical": "grammatical"}
 LETTERS_A_LINE, LINES_AN_ANSWER = 46, 5
@@ -50,8 +50,7 @@ class BetaRuns(Explorer):
         self.bars = shares.barh(list(SHARES.values()), [0.0] * len(SHARES), color=POLICY)
         shares.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xlabel="share")
         shares.invert_yaxis()
-        for ax in (trade, shares):
-            ax.spines[["top", "right"]].set_visible(False)
+        open_axes(trade, shares)
         self.numbers = [shares.text(0, row, "", va="center") for row in range(len(SHARES))]
         words.axis("off")
         self.words_shown = words.text(0, 1, "", va="top", fontsize=9, parse_math=False, transform=words.transAxes)
