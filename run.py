@@ -43,7 +43,10 @@ COMMANDS = ["train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "f
 JOBS = {name: ["-m", "dpo_notes", name] for name in COMMANDS}
 JOBS["test"] = ["-m", "pytest", "-q"]
 JOBS["notebooks"] = [str(ROOT / "authoring" / "execute.py")]
-TEST_SCOPES = {"--fast": ["-m", "not (slow or notebooks or browser)"], "--slow": []}
+TEST_SCOPES = {
+    "--fast": ["-m", "not (slow or notebooks or browser)", "-n", "logical", "--maxprocesses", "4"],  # of pytest-xdist
+    "--slow": [],
+}
 
 
 class SetupError(Exception):

@@ -155,7 +155,7 @@ def test_the_first_call_sets_up_and_the_second_starts_at_once(recorder, capsys):
         (["lab", "--no-browser"], ["-m", "dpo_notes", "lab", "--no-browser"]),
         (["doctor"], ["-m", "dpo_notes", "doctor"]),
         (["test"], ["-m", "pytest", "-q", "-m", "not slow"]),
-        (["test", "--fast"], ["-m", "pytest", "-q", "-m", "not (slow or notebooks or browser)"]),
+        (["test", "--fast"], ["-m", "pytest", "-q", *run.TEST_SCOPES["--fast"]]),
         (["test", "--slow", "-k", "dpo"], ["-m", "pytest", "-q", "-k", "dpo"]),
         (["notebooks", "x.ipynb"], [str(run.ROOT / "authoring" / "execute.py"), "x.ipynb"]),
     ],

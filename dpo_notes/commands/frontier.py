@@ -2,9 +2,9 @@
 
 examples:
   dpo-notes frontier
-      the whole experiment: 3 seeds, about half an hour on two cores; writes data/recorded/frontier/
+      the whole experiment: 3 seeds, 37 minutes on two cores; writes data/recorded/frontier/
   dpo-notes frontier --quick
-      a small one, in about a minute; writes runs/frontier-quick/
+      a small one, in a minute and a half; writes runs/frontier-quick/
   dpo-notes frontier --betas 0.25 1 --seeds 2 --output runs/mine
       other betas for DPO and PPO, seeds 0 and 1
 

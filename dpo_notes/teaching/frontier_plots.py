@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,6 +23,8 @@ METHODS = {
     "best-of-n-learnt": ("best-of-n by the reward model, by n", LEARNT, "D"),
     "best-of-n": ("best-of-n by the true reward, by n", TRUTH, "D"),
 }
+
+ASIDE = {"o": (-9, 8), "s": (9, -7), "^": (-10, 8), "D": (12, 1)}  # of a marker: where a strength is written, in points
 
 Record = Mapping[str, Any]
 Point = Mapping[str, Any]
@@ -44,6 +47,8 @@ def seed_means(points: Sequence[Point], method: str) -> list[dict[str, float]]:
 def frontier_panel(ax: Axes, record: Record) -> Axes:
     """True reward against KL: a mark for each strength (mean over seeds, bars of two standard errors), a dot a seed.
 
+    The first and the last strength of each line are written beside it.
+
     The line is the optimal policy, estimated by weighting samples of the base model; the cross is the base model.
     """
     curve, base = record["optimum"], _base(record)
@@ -54,9 +59,11 @@ def frontier_panel(ax: Axes, record: Record) -> Axes:
         kl, reward = _column(means, "kl"), _column(means, "reward")
         xerr, yerr = ([2 * error for error in _column(means, name)] for name in ("kl_error", "reward_error"))
         ax.errorbar(kl, reward, xerr=xerr, yerr=yerr, elinewidth=1, capsize=2, **style)
-        for x, y, mean in zip(kl, reward, means, strict=True):
-            aside = {"xytext": (5, -10), "textcoords": "offset points"}
-            ax.annotate(f"{mean['value']:g}", (x, y), color=style["color"], fontsize=8, **aside)
+        for x, y, strength in sorted(
+            {(kl[i], reward[i], means[i]["value"]) for i in (0, -1)}
+        ):  # those between follow in order
+            aside = {"xytext": ASIDE[style["marker"]], "textcoords": "offset points", "ha": "center", "va": "center"}
+            ax.annotate(f"{strength:g}", (x, y), color=style["color"], fontsize=8, **aside)
     _mark_seeds_and_base(ax, record, "reward")
     return _finish(ax, "true reward (nats)")
 
@@ -113,7 +120,19 @@ def _column(points: Sequence[Point], name: str) -> list[float]:
     return [point[name] for point in points]
 
 
+def kl_axis(ax: Axes) -> None:
+    """KL along x, stretched by a square root: at first an optimal policy's reward grows like the root of its KL, in a line.
+
+    Called when all is drawn, as the ticks are those within the limits.
+    """
+    ax.set_xscale("function", functions=(lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda x: np.sign(x) * x**2))
+    low, high = ax.get_xlim()
+    ticks = [tick for tick in (0, 0.1, 0.5, 1, 2, 4, 8, 16, 32, 64, 128) if low <= tick <= high]
+    ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+
+
 def _finish(ax: Axes, ylabel: str) -> Axes:
+    kl_axis(ax)
     ax.set_xlabel("KL from the base model (nats a response)")
     ax.set_ylabel(ylabel)
     open_axes(ax)

@@ -19,7 +19,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """A GPT-2 that learns the review world in a few minutes on two cores."""
+    """A GPT-2 that learns the review world."""
 
     vocabulary_size: int = 2000  # tokens of the byte-level BPE: most words of the review world are one token
     context: int = 128  # tokens; the longest sequence the model can take

@@ -79,13 +79,15 @@ def train_reward_model(
     eval_encoded = encode_pairs(tokenizer, eval_pairs or [], max_length=max_length)
     accelerator = new_accelerator()
     steps = EpochSteps([len(pair) for pair in encoded], config, processes=accelerator.num_processes)
-    identity = run_identity(
-        config,
-        pairs=data_digest(encoded),
-        eval_pairs=data_digest(eval_encoded),
-        model=shapes_digest(reward_model),
-        processes=accelerator.num_processes,
-    )
+    identity = {}
+    if output_dir is not None:
+        identity = run_identity(
+            config,
+            pairs=data_digest(encoded),
+            eval_pairs=data_digest(eval_encoded),
+            model=shapes_digest(reward_model),
+            processes=accelerator.num_processes,
+        )
     folder = RunFolder(output_dir, accelerator, identity=identity, resume=resume)
 
     def share(model: nn.Module, numbers: list[int], whole: list[int]) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ import ipywidgets as W
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from dpo_notes.teaching.frontier_plots import Point, Record, seed_means
+from dpo_notes.teaching.frontier_plots import Point, Record, kl_axis, seed_means
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.teaching.plots import POLICY, REFERENCE, open_axes
 
@@ -46,6 +46,7 @@ class BetaRuns(Explorer):
         trade.annotate("base model", (self.base["kl"], self.base["reward"]), (8, -4), textcoords="offset points")
         trade.set(xlabel="KL from the reference (nats)", ylabel="true reward (nats)")
         trade.margins(0.15)
+        kl_axis(trade)
         (self.here,) = trade.plot([], [], color=POLICY, marker="o", markersize=11)
         self.bars = shares.barh(list(SHARES.values()), [0.0] * len(SHARES), color=POLICY)
         shares.set(xlim=(0, 1.2), xticks=[0, 0.5, 1], xlabel="share")

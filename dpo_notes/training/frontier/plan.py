@@ -88,7 +88,7 @@ class Job:
 
 
 FULL = FrontierConfig()
-QUICK = FrontierConfig(  # a minute on two cores: less of everything, and in larger steps
+QUICK = FrontierConfig(  # a minute and a half on two cores: less of everything, and in larger steps
     seeds=(0,),
     dpo_betas=(0.25, 1.0),
     ppo_betas=(0.25, 1.0),

@@ -62,7 +62,7 @@ def run_job(config: FrontierConfig, folder: Path, digests: dict[str, str], name:
 
 
 def quick_frontier(folder: str | Path, *, workers: int | None = None) -> Record:
-    """The record of a small frontier, QUICK, for a notebook: about a minute on two cores, nothing where it was done before."""
+    """The record of a small frontier, QUICK, for a notebook: 90 seconds on two cores, no time where it was done before."""
     for _ in run_frontier(QUICK, folder, workers=workers):
         pass
     return gather(QUICK, JobFolder(folder))
