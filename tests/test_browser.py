@@ -1,14 +1,18 @@
 """In a real JupyterLab every explorer follows its sliders: picture and sentence change, and nothing flickers or fails.
 
+And every formula is set by the MathJax that JupyterLab brings.
 DPO_NOTES_BROWSER=required makes a missing browser a failure; DPO_NOTES_SCREENSHOTS=FOLDER keeps a picture of each explorer.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
+import nbformat
 import pytest
-from lab_page import browser, browser_path, close, explorers, explorers_only, lab, open_and_run
-from playwright.sync_api import Browser, Locator
+from lab_page import TOKEN, browser, browser_path, close, explorers, explorers_only, lab, open_and_run
+from nbformat.v4 import new_markdown_cell, new_notebook
+from playwright.sync_api import Browser, Locator, TimeoutError
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
@@ -49,6 +53,22 @@ explorer => [...explorer.querySelectorAll('input, select, textarea, button:not(.
                                           || part.getAttribute('aria-label') || '').trim())
     .map(part => part.outerHTML)
 """
+# The texts outside code and formulas that still hold what should have become a formula, once the page has been given time.
+NOT_SET = """
+() => {
+    const texts = [];
+    for (const rendered of document.querySelectorAll('.jp-RenderedMarkdown')) {
+        const walk = document.createTreeWalker(rendered, NodeFilter.SHOW_TEXT);
+        while (walk.nextNode()) {
+            const {data, parentElement} = walk.currentNode;
+            if (/\\$|\\\\[a-zA-Z]/.test(data) && !parentElement.closest('mjx-container, code, pre')) texts.push(data);
+        }
+    }
+    return texts;
+}
+"""
+# MathJax marks what it cannot read as an error, and shows a command that it does not know in red.
+BROKEN = "formulas => formulas.map(formula => formula.closest('.jp-Cell').innerText)"
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -91,6 +111,24 @@ def test_every_slider_of_every_explorer_moves_picture_and_sentence(path, chromiu
             explorer.screenshot(path=Path(keep) / f"{path.stem}-{place}.png")
     assert [words for words in errors if not any(part in words for part in HARMLESS)] == []
     close(page)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_every_formula_is_set(path, chromium: Browser, running_lab):
+    """Those of the notebook and of its solutions, in one page of their texts."""
+    folder, address = running_lab
+    both = [nbformat.read(file, as_version=4) for file in (path, path.parent / "solutions" / path.name)]
+    texts = [new_markdown_cell(cell.source) for one in both for cell in one.cells if cell.cell_type == "markdown"]
+    nbformat.write(new_notebook(cells=texts), folder / f"formulas-{path.name}")
+    page = chromium.new_page()
+    page.set_default_timeout(1000 * SECONDS)
+    page.goto(f"{address}/lab/tree/formulas-{path.name}?token={TOKEN}&reset")
+    page.wait_for_selector("mjx-container")
+    with contextlib.suppress(TimeoutError):
+        page.wait_for_function(f"() => !({NOT_SET.strip()})().length", timeout=1000 * SECONDS / 3)
+    assert page.evaluate(NOT_SET) == []
+    assert page.locator("mjx-container :is(merror, mtext[mathcolor=red])").evaluate_all(BROKEN) == []
+    page.close()
 
 
 def moves(explorer: Locator, handle: Locator) -> list[bool]:
