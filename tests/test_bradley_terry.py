@@ -12,9 +12,11 @@ from dpo_notes.maths.bradley_terry import (
     fit_bradley_terry,
     margin_correlation,
     preference_entropy,
+    preference_information,
     preference_nll,
     preference_probability,
     sample_preferences,
+    win_counts,
 )
 from dpo_notes.maths.errors import InputError
 
@@ -179,6 +181,27 @@ def test_very_uneven_tournaments_settle_where_full_newton_steps_run_away():
 
 def test_rock_paper_scissors_is_a_three_way_tie():
     torch.testing.assert_close(fit_bradley_terry(torch.tensor([[0, 1], [1, 2], [2, 0]]), 3), doubles(0, 0, 0))
+
+
+def test_wins_are_counted_at_winner_and_loser():
+    assert win_counts(torch.tensor([[0, 1], [0, 1], [2, 0]]), 3).tolist() == [[0, 2, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_the_information_of_two_items_by_hand():
+    """p = 3/4, 16 comparisons: 16 * 3/16 = 3 on the diagonal, -3 beside it."""
+    games = torch.tensor([[0.0, 16.0], [16.0, 0.0]], dtype=torch.float64)
+    expected = torch.tensor([[3.0, -3.0], [-3.0, 3.0]], dtype=torch.float64)
+    torch.testing.assert_close(preference_information(doubles(math.log(3), 0), games), expected)
+
+
+def test_the_information_is_autograds_hessian_and_a_graphs_laplacian():
+    drawn = sample_preferences(REWARDS, all_pairs(5, times=7), generator=torch.Generator().manual_seed(7))
+    games = win_counts(drawn, 5) + win_counts(drawn, 5).T
+    information = preference_information(REWARDS, games)
+    hessian = torch.autograd.functional.hessian(lambda r: preference_nll(*r[drawn].unbind(1)).sum(), REWARDS)
+    torch.testing.assert_close(information, hessian)
+    torch.testing.assert_close(information.sum(dim=1), torch.zeros(5, dtype=torch.float64))
+    assert torch.linalg.eigvalsh(information)[1] > 0
 
 
 @pytest.mark.parametrize("ridge", [0.0, 2.0])

@@ -112,6 +112,36 @@ def sample_preferences(
     return torch.where(first_wins[:, None], pairs, pairs.flip(1))
 
 
+def win_counts(pairs: Int[Tensor, "pairs 2"], n_items: int) -> Float[Tensor, "responses responses"]:
+    """How often item i was chosen over item j, at [i, j], float64 on the CPU. Known value: they sum to the pairs.
+
+    pairs: one row (chosen, rejected) per comparison. Raises InputError for an index that is not 0 to n_items - 1.
+    """
+    _check_pairs(pairs, n_items)
+    chosen, rejected = pairs.to("cpu", torch.long).unbind(dim=1)
+    return torch.bincount(chosen * n_items + rejected, minlength=n_items**2).reshape(n_items, n_items).double()
+
+
+def preference_information(
+    rewards: Float[Tensor, " responses"], games: Float[Tensor, "responses responses"]
+) -> Float[Tensor, "responses responses"]:
+    """Fisher information of comparisons about the rewards, in 1 / nat^2: the Hessian of the sum of preference_nll.
+
+    w_ij = games_ij * sigma(r_i - r_j) * sigma(r_j - r_i);   at [i, i] the sum over j of w_ij, at [i, j] -w_ij
+
+    It is the Laplacian of a graph, an edge w_ij for two items that were compared: v @ information @ v is the sum over
+    edges of w_ij * (v_i - v_j)^2, never below 0, and 0 for a constant v. Who won does not enter, so the information
+    observed is also the expected one.
+
+    rewards: one per item, in nats. games: how often i and j were compared, at [i, j] and at [j, i].
+    Known value: n comparisons of two items of equal reward: n / 4 * [[1, -1], [-1, 1]].
+    """
+    row, column = _as_matrices(rewards)
+    surprise = preference_probability(column, row)  # [i, j]: probability that j beats i
+    weights = games * surprise * surprise.T
+    return torch.diag(weights.sum(dim=1)) - weights
+
+
 def fit_bradley_terry(
     pairs: Int[Tensor, "pairs 2"], n_items: int, *, ridge: float = 0.0
 ) -> Float[Tensor, " responses"]:
@@ -130,9 +160,7 @@ def fit_bradley_terry(
     """
     if ridge != 0:
         check_positive("ridge, where it is not 0,", ridge)
-    _check_pairs(pairs, n_items)
-    chosen, rejected = pairs.to("cpu", torch.long).unbind(dim=1)
-    wins = torch.bincount(chosen * n_items + rejected, minlength=n_items**2).reshape(n_items, n_items).double()
+    wins = win_counts(pairs, n_items)
     if ridge == 0:
         _check_connected(wins > 0)
     return _newton(wins, ridge)
@@ -145,13 +173,12 @@ def _newton(wins: Float[Tensor, "items items"], ridge: float) -> Float[Tensor, "
     rewards = wins.new_zeros(n_items)
     # Adding a constant to all rewards changes no probability, so the Hessian is singular along (1, …, 1). This
     # matrix acts along that direction alone, where the gradient is 0: the step stays perpendicular to it, mean 0.
-    gauge = torch.full_like(wins, 1 / n_items)
+    gauge, identity = torch.full_like(wins, 1 / n_items), torch.eye(n_items, dtype=wins.dtype)
     for _ in range(MOST_STEPS):
         row, column = _as_matrices(rewards)
         surprise = preference_probability(column, row)  # [i, j]: probability that j beats i
         gradient = (wins.T * surprise.T - wins * surprise).sum(dim=1) + ridge * rewards
-        curvature = games * surprise * surprise.T
-        hessian = torch.diag(curvature.sum(dim=1) + ridge) - curvature + gauge
+        hessian = preference_information(rewards, games) + ridge * identity + gauge
         step = torch.linalg.solve(hessian, gradient)
         spread = (step.max() - step.min()).item()
         # A full step may overshoot and never come back, where sigma is flat. Along the step the curvature grows by

@@ -7,6 +7,7 @@ bound: all their places in one text hold the same words.
 
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -98,13 +99,14 @@ SLOT = re.compile(r"\{(\w+)\}")
 def fill(template: str, bound: dict[str, str], *, generator: torch.Generator) -> str:
     """The template with each slot filled: from `bound` where it names the slot, else by a word drawn at random."""
 
-    def value(slot: re.Match) -> str:
-        name = slot[1]
-        if name in bound:
-            return bound[name]
-        return fill(PHRASES[name], {}, generator=generator) if name in PHRASES else draw(SLOTS[name], generator)
+    return SLOT.sub(partial(_word_for, bound=bound, generator=generator), template)
 
-    return SLOT.sub(value, template)
+
+def _word_for(slot: re.Match, bound: dict[str, str], generator: torch.Generator) -> str:
+    name = slot[1]
+    if name in bound:
+        return bound[name]
+    return fill(PHRASES[name], {}, generator=generator) if name in PHRASES else draw(SLOTS[name], generator)
 
 
 def draw(options: Sequence[str], generator: torch.Generator) -> str:

@@ -23,6 +23,9 @@ FILES = {
     "07": "kl_constrained_objective",
     "08": "deriving_the_dpo_loss",
     "09": "computing_log_probabilities",
+    "10": "training_gpt2_with_dpo",
+    "11": "did_it_work",
+    "12": "beyond_dpo",
 }
 RIGHT, NOT_TRIED = "right", "not tried yet"
 ROUNDED = 1e-2  # an answer within a hundredth was meant well

@@ -16,7 +16,7 @@ LETTERS_A_LINE, LINES_AN_ANSWER = 46, 5
 
 
 class BetaRuns(Explorer):
-    """One DPO run a beta, as recorded: reward and KL, three shares, and two answers to a prompt of your choice.
+    """One DPO run a beta, as recorded: reward and KL, three shares, and an answer to a prompt of your choice.
 
     `record`: what `dpo-notes frontier` wrote. Reward, KL and shares are means over its seeds; the answers are the first
     seed's.
@@ -65,16 +65,15 @@ class BetaRuns(Explorer):
             bar.set_width(share)
             number.set(x=share + 0.02, text=f"{share:.2f}")
         answers = {
-            "The base model": self._answers(self.base, prompt)[0],
-            f"DPO, beta {beta:g}": self._answers(self._first(beta), prompt)[0],
-            f"DPO, beta {beta:g}, again": self._answers(self._first(beta), prompt)[1],
+            "The base model": self._answer(self.base, prompt),
+            f"DPO, beta {beta:g}": self._answer(self._first(beta), prompt),
         }
         blocks = [f"{speaker}:\n{_wrapped(text)}" for speaker, text in answers.items()]
         self.words_shown.set_text("\n\n".join([_wrapped(prompt), *blocks]))
 
     def describe(self, *, beta: float, prompt: str) -> str:
         run = self.runs[beta]
-        answer = self._answers(self._first(beta), prompt)[0].strip()
+        answer = self._answer(self._first(beta), prompt).strip()
         return (
             f"DPO with beta {beta:g}: true reward {run['reward']:.2f} nats (base model {self.base['reward']:.2f}) at a KL of "
             f"{run['kl']:.2f} nats; {run['grammatical']:.0%} grammatical. To “{prompt}” it says: “{answer}”"
@@ -90,12 +89,10 @@ class BetaRuns(Explorer):
         runs = self._runs_of(beta)
         return sum(run[name] for run in runs) / len(runs)
 
-    def _answers(self, point: Point, prompt: str) -> list[str]:
-        """What a recorded point answered to one of the shown prompts."""
+    def _answer(self, point: Point, prompt: str) -> str:
+        """The first that a recorded point answered to one of the shown prompts."""
         prompts = self.record["prompts"]
-        each = len(point["samples"]) // len(prompts)
-        start = prompts.index(prompt) * each
-        return point["samples"][start : start + each]
+        return point["samples"][prompts.index(prompt) * len(point["samples"]) // len(prompts)]
 
 
 def _wrapped(text: str) -> str:
