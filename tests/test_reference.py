@@ -57,6 +57,14 @@ def test_the_cache_holds_the_scores_of_the_very_batches_it_was_given(nine):
             assert torch.equal(ours, theirs)
 
 
+def test_the_cache_is_as_precise_as_the_reference(nine):
+    precise = frozen_copy(nine.reference).double()
+    cached, live = (nine.referenced(reference=precise, config=DPOConfig(cache_reference=on)) for on in (True, False))
+    for ours, theirs in zip(cached.batch(BATCHES[0])[1:], live.batch(BATCHES[0])[1:], strict=True):
+        assert ours.dtype == torch.float64
+        assert torch.equal(ours, theirs)
+
+
 def test_a_cached_reference_is_not_asked_again_and_a_live_one_is(nine):
     cached, live = nine.referenced(), nine.referenced(config=DPOConfig(cache_reference=False))
     before = [pairs.batch([0])[1] for pairs in (cached, live)]

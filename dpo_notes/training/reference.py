@@ -54,9 +54,10 @@ class ReferencedPairs:
             return batch_logps(self.reference, batch, reduction=self.config.reduction)
 
     def _score_all(self, batches: Sequence[Sequence[int]]) -> Tensor:
-        table = torch.zeros(len(self.pairs), 2, device=self.accelerator.device)
         if self.reference is None:
-            return table.cpu()
+            return torch.zeros(len(self.pairs), 2)
+        number = torch.promote_types(torch.float32, next(self.reference.parameters()).dtype)  # that of summed logps
+        table = torch.zeros(len(self.pairs), 2, dtype=number, device=self.accelerator.device)
         left_out = sorted(set(range(len(self.pairs))).difference(*batches))
         everything = [*batches, left_out] if left_out else list(batches)
         for numbers in everything[self.accelerator.process_index :: self.accelerator.num_processes]:
