@@ -53,6 +53,18 @@ explorer => [...explorer.querySelectorAll('input, select, textarea, button:not(.
                                           || part.getAttribute('aria-label') || '').trim())
     .map(part => part.outerHTML)
 """
+# Keeps the time of each new picture in `window.drawn`; `window.said()` is the sentence below it.
+COUNT_PICTURES = """
+explorer => {
+    window.drawn = [];
+    window.said = () => explorer.querySelector('[role=status]').innerText;
+    let last = explorer.querySelector('img').src;
+    new MutationObserver(() => {
+        const now = explorer.querySelector('.widget-html img')?.src;
+        if (now && now !== last) { window.drawn.push(performance.now()); last = now; }
+    }).observe(explorer, {subtree: true, childList: true, attributes: true, attributeFilter: ['src']});
+}
+"""
 # The texts outside code and formulas that still hold what should have become a formula, once the page has been given time.
 NOT_SET = """
 () => {
@@ -73,7 +85,7 @@ BROKEN = "formulas => formulas.map(formula => formula.closest('.jp-Cell').innerT
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: Playwright keeps an event loop running, and other tests start their own
 def chromium():
     if browser_path() is None:
         words = "no Chromium or Chrome found (on Debian: apt install chromium)"
@@ -82,7 +94,7 @@ def chromium():
         yield program
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running_lab(chromium, tmp_path_factory):
     """The folder of the server's notebooks and its address."""
     folder = tmp_path_factory.mktemp("lab")
@@ -110,6 +122,27 @@ def test_every_slider_of_every_explorer_moves_picture_and_sentence(path, chromiu
         if keep := os.environ.get("DPO_NOTES_SCREENSHOTS"):
             explorer.screenshot(path=Path(keep) / f"{path.stem}-{place}.png")
     assert [words for words in errors if not any(part in words for part in HARMLESS)] == []
+    close(page)
+
+
+def test_live_training_draws_while_it_trains_and_stops_when_asked(chromium: Browser, running_lab):
+    folder, address = running_lab
+    (path,) = NOTEBOOKS.glob("10_*.ipynb")
+    names = explorers_only(path, folder / f"live-{path.name}")
+    page = chromium.new_page(viewport={"width": 1400, "height": 1200})
+    page.set_default_timeout(1000 * SECONDS)
+    open_and_run(page, address, f"live-{path.name}", seconds=SECONDS)
+    live = explorers(page, len(names), seconds=SECONDS)[names.index("explore-live")]
+    live.evaluate(COUNT_PICTURES)
+    live.get_by_role("button", name="Start").click()
+    page.wait_for_function("() => window.drawn.length >= 5")
+    live.get_by_role("button", name="Pause").click()
+    page.wait_for_function("() => /paused/i.test(window.said())")
+    said, drawn = page.evaluate("() => [window.said(), window.drawn.length]")
+    page.wait_for_timeout(2000)
+    assert page.evaluate("() => [window.said(), window.drawn.length]") == [said, drawn]
+    live.get_by_role("button", name="Reset").click()
+    page.wait_for_function("() => /^Step 0 /.test(window.said())")
     close(page)
 
 

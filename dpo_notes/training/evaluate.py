@@ -113,7 +113,7 @@ def response_kl(
     """For each sampled response y, the sum over its tokens t of KL(policy(. | x, y_<t) || reference(. | x, y_<t)), in nats.
 
     Its mean over responses sampled from the policy is KL(policy || reference) (the chain rule of KL). Each term is
-    exact over the whole vocabulary, not log pi - log pi_ref of the one token drawn: the same mean, less noise.
+    exact over the whole vocabulary, not log pi - log pi_ref of the one token drawn: the same mean, as a rule less noise.
     """
     scored = _score(policy, reference, prompt_ids, response_ids)
     return torch.cat([_sum_by_row(kl_divergence(*log_probs), row) for log_probs, _, row in scored])
@@ -129,7 +129,7 @@ def kl_estimates(
     """KL(policy || reference) in nats a response by four estimators from the same samples: (mean, standard error) each.
 
     "exact": `response_kl`. "k1", "k2", "k3": as in `maths.policy_gradient`, of each token drawn, summed along the
-    response. k1 and k3 have the mean of the exact one and more noise; k2 has another mean.
+    response. k1 and k3 have the mean of the exact one and as a rule more noise; k2 has another mean.
 
     prompt_ids, response_ids: two or more responses, sampled from the policy at temperature 1 with nothing cut away.
     Known value: all 0 when the policy is the reference.

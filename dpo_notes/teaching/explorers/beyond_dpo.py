@@ -69,7 +69,9 @@ class Family(Explorer):
             self.margins[name] = leading_margin(GALLERY[name], beta=beta, preference=preference)
             goal = beta * self.margins[name]
             self.goals[row].set_data([goal] if math.isfinite(goal) else [], [0] if math.isfinite(goal) else [])
-            self.captions[row].set_text(("solid: " if row == 0 else "dashed: ") + name)
+            self.captions[row].set_text(
+                f"{'dashed' if row else 'solid'}: {name}, to {_margin_in_words(self.margins[name])}"
+            )
 
     def describe(self, loss, beside, beta, preference):
         led = [f"{name} leads to {_margin_in_words(self.margins[name])}" for name in dict.fromkeys((loss, beside))]

@@ -70,9 +70,11 @@ class LiveTraining(Explorer):
     def build(self, figure: Figure) -> Sequence[Artist]:
         self.axes, self.lines = run_panels(figure, steps=self.total, beside=self.beside, best=self.best)
         self.homes = {panel: ax.get_ylim() for panel, ax in self.axes.items()}
-        return list(self.lines.values())
+        self.title = figure.suptitle("the settings of a run", fontsize="medium")
+        return [*self.lines.values(), self.title]
 
     def move(self, **values):
+        self.title.set_text(_named(values if self.loop.state == "ready" else self.settings))
         for name, line in curves(self.loop.rows).items():
             self.lines[name].set_data(*line)
         needed = {panel: self._room(panel) for panel in self.axes}
