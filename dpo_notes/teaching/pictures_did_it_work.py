@@ -1,6 +1,6 @@
 """The pictures of notebook 11: what held-out accuracy does not see, promises and truth, and answers that grow longer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.axes import Axes
@@ -42,30 +42,21 @@ def curve(record: Record, method: str, name: str) -> tuple[list[float], list[flo
 
 def shares_panel(ax: Axes, record: Record) -> Axes:
     """DPO over beta: held-out accuracy, which stays where it is, and the share of grammatical answers, which does not."""
-    betas = sorted(strengths(record, "dpo"))
-    for name, label, color, marker in (
-        ("accuracy", "held-out accuracy", MARGIN, "s"),
-        ("grammatical", "grammatical answers", POLICY, "o"),
-    ):
-        ax.plot(betas, [mean_of(record, "dpo", beta)[name] for beta in betas], color=color, marker=marker, label=label)
-        seeds = points_of(record, "dpo")
-        ax.plot([p["value"] for p in seeds], [p[name] for p in seeds], ".", color=color, alpha=0.5)
-    ax = _over_beta(ax, betas, "share")
-    ax.set_ylim(0, 1.05)
+    lines = {
+        "accuracy": ("held-out accuracy", MARGIN, "s"),
+        "grammatical": ("grammatical answers", POLICY, "o"),
+    }
+    _over_beta(ax, record, lines, "share").set_ylim(0, 1.05)
     return ax
 
 
 def reward_over_beta_panel(ax: Axes, record: Record) -> Axes:
     """DPO over beta: the true reward of what it says, and the margin that its log shows on held-out pairs."""
-    betas = sorted(strengths(record, "dpo"))
-    for name, label, color, marker in (
-        ("reward", "true reward of its answers", TRUTH, "o"),
-        ("margin", "implicit margin, held out", MARGIN, "s"),
-    ):
-        ax.plot(betas, [mean_of(record, "dpo", beta)[name] for beta in betas], color=color, marker=marker, label=label)
-        seeds = points_of(record, "dpo")
-        ax.plot([p["value"] for p in seeds], [p[name] for p in seeds], ".", color=color, alpha=0.5)
-    return _over_beta(ax, betas, "nats")
+    lines = {
+        "reward": ("true reward of its answers", TRUTH, "o"),
+        "margin": ("implicit margin, held out", MARGIN, "s"),
+    }
+    return _over_beta(ax, record, lines, "nats")
 
 
 def promise_panel(ax: Axes, record: Record) -> Axes:
@@ -126,7 +117,12 @@ def estimates_panel(ax: Axes, exact: torch.Tensor, estimates: torch.Tensor) -> A
     return ax
 
 
-def _over_beta(ax: Axes, betas: Sequence[float], ylabel: str) -> Axes:
+def _over_beta(ax: Axes, record: Record, lines: Mapping[str, tuple[str, str, str]], ylabel: str) -> Axes:
+    """Figures of DPO over beta, each with its label, colour and marker: the means over the seeds, and a dot a seed."""
+    betas, seeds = sorted(strengths(record, "dpo")), points_of(record, "dpo")
+    for name, (label, color, marker) in lines.items():
+        ax.plot(betas, [mean_of(record, "dpo", beta)[name] for beta in betas], color=color, marker=marker, label=label)
+        ax.plot([p["value"] for p in seeds], [p[name] for p in seeds], ".", color=color, alpha=0.5)
     ax.set(xscale="log", xlabel="beta of DPO", ylabel=ylabel, ylim=(0, None))
     ax.set_xticks(betas, [f"{beta:g}" for beta in betas])
     ax.minorticks_off()
