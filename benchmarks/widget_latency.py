@@ -8,16 +8,12 @@ tests/requirements.txt and a Chromium. On a busy machine only the ratios mean so
 
 import argparse
 import contextlib
-import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +21,7 @@ sys.path += [str(ROOT / "tests"), str(ROOT)]
 
 import ipywidgets as W
 import nbformat
+import results
 import torch
 from lab_page import browser, close, explorers, explorers_only, lab, open_and_run
 from nbformat.v4 import new_code_cell
@@ -36,6 +33,11 @@ from dpo_notes.teaching.live import Explorer
 HELD = 2000  # milliseconds for which a key is held down
 REPEAT = 33  # milliseconds between its repetitions, as keyboards do it
 SECONDS = 300  # until the explorers of a notebook must have come
+HEADING = (
+    "Milliseconds from a key press to changed pixels, median and 95th percentile; the same for the plain form of an "
+    "explorer (reference_explorer.py), pressed in turn on the same page; the ratio of the medians; pictures a second while "
+    "a key is held, and the plain form's; milliseconds of one move in Python, and of the model's forward pass within it."
+)
 COLUMNS = ["explorer", "median", "p95", "plain", "p95", "ratio", "a second", "plain", "move", "forward"]
 REFERENCE_CELL = f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r})\nimport reference_explorer\nreference_explorer.Reference()"
 
@@ -210,25 +212,27 @@ def model_seconds() -> Iterator[list[float]]:
 
 
 def table(rows: list[dict]) -> str:
-    lines = [COLUMNS, ["---"] + ["--:"] * (len(COLUMNS) - 1)]
-    for row in rows:
-        ours, plain = row["ms"], row["plain_ms"]
-        numbers = [ours["median"], ours["p95"], plain["median"], plain["p95"], row["ratio"], row["pictures_a_second"]]
-        numbers += [row["plain_pictures_a_second"], row["move_ms"], row["forward_ms"]]
-        digits = [0, 0, 0, 0, 2, 1, 1, 1, 1]
-        lines.append(
-            [f"{row['notebook'][:2]} {row['explorer']}"] + [f"{n:.{d}f}" for n, d in zip(numbers, digits, strict=True)]
-        )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    head = ["| " + " | ".join(COLUMNS) + " |", "|---" + "|--:" * (len(COLUMNS) - 1) + "|"]
+    return "\n".join(head + [line(row) for row in rows])
+
+
+def line(row: dict) -> str:
+    ours, plain = row["ms"], row["plain_ms"]
+    numbers = [ours["median"], ours["p95"], plain["median"], plain["p95"], row["ratio"], row["pictures_a_second"]]
+    numbers += [row["plain_pictures_a_second"], row["move_ms"], row["forward_ms"]]
+    digits = [0, 0, 0, 0, 2, 1, 1, 1, 1]
+    cells = [f"{row['notebook'][:2]} {row['explorer']}"] + [f"{n:.{d}f}" for n, d in zip(numbers, digits, strict=True)]
+    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, default=sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")))
     parser.add_argument("--presses", type=int, default=48, help="key presses an explorer (default 48)")
-    parser.add_argument("--output", type=Path, help="also write all numbers to this file, as JSON")
+    parser.add_argument("--record", action="store_true", help="put the table into benchmarks/RESULTS.md")
     args = parser.parse_args()
     rows = []
+    print(f"{HEADING}\n\n{table([])}", flush=True)
     with tempfile.TemporaryDirectory() as place, lab(Path(place) / "lab") as address, browser() as program:
         for path in (path.resolve() for path in args.notebooks):
             page = program.new_page(viewport={"width": 1400, "height": 1200})
@@ -237,18 +241,13 @@ def main() -> int:
             close(page)
             for row, python in zip(measured, in_python(path), strict=True):
                 rows.append({**row, **python, "ratio": row["ms"]["median"] / row["plain_ms"]["median"]})
-        facts = {
-            "date": datetime.now().astimezone().isoformat(timespec="minutes"),
-            "command": "python " + " ".join(sys.argv), "cores": os.cpu_count(), "machine": platform.platform(),
-            "browser": program.version, "load": os.getloadavg() if hasattr(os, "getloadavg") else None,
-            "versions": {name: version(name) for name in ("jupyterlab", "ipywidgets", "matplotlib", "torch", "transformers")},
-        }  # fmt: skip
-    print(
-        "Milliseconds from key press to changed pixels, pictures a second while a key is held, milliseconds in Python\n"
-    )
-    print(table(rows))
-    if args.output:
-        args.output.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n", encoding="utf-8")
+                print(line(rows[-1]), flush=True)
+        used = f"Chromium {program.version}, without a window."
+    if args.record:
+        text = f"{HEADING} {used}\n\n{table(rows)}"
+        results.write(
+            "How fast the explorers follow the hand", text, packages=("jupyterlab", "ipywidgets", "matplotlib")
+        )
     return 0
 
 

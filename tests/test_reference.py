@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from dpo_notes.language.batches import collate_pairs
 from dpo_notes.language.encode import encode_pairs
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.language.score import batch_logps_readable
@@ -42,11 +43,10 @@ def test_any_batch_gets_what_the_reference_says_of_its_pairs_by_the_readable_rou
 ):
     config = DPOConfig(cache_reference=cache_reference, reduction=reduction)
     with torch.no_grad():
-        batch, chosen, rejected = nine.referenced(config=config).batch(numbers)
-        by_hand = batch_logps_readable(nine.reference, batch, reduction=reduction)
+        pairs, chosen, rejected = nine.referenced(config=config).batch(numbers)
+        by_hand = batch_logps_readable(nine.reference, collate_pairs(pairs), reduction=reduction)
     torch.testing.assert_close((chosen, rejected), by_hand, rtol=1e-5, atol=0)
-    first = nine.encoded[numbers[0]]
-    assert batch.input_ids[0, : len(first.prompt)].tolist() == list(first.prompt)
+    assert pairs == [nine.encoded[number] for number in numbers]
 
 
 def test_the_cache_holds_the_scores_of_the_very_batches_it_was_given(nine):

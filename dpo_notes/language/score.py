@@ -1,19 +1,20 @@
-"""log pi(y | x) of chosen and rejected responses, twice: readable, and fast. A test holds the two equal."""
+"""log pi(y | x) of chosen and rejected responses: readable, and fast. Tests hold all ways equal."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.batches import Batch, collate_pairs, in_order_of_length
-from dpo_notes.language.encode import encode_pairs
+from dpo_notes.language.encode import EncodedPair, encode_pairs
+from dpo_notes.language.head import head_sees_only, predicted_logps, unwrapped
 from dpo_notes.language.load import context_length
+from dpo_notes.language.packed import can_pack, pack_pairs, packed_token_logps
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.maths.errors import InputError
-from dpo_notes.maths.logps import picked_logps, sequence_logps, token_logps
+from dpo_notes.maths.logps import sequence_logps, token_logps
 
 PAIRS_PER_FORWARD = 16
 
@@ -32,10 +33,25 @@ def response_logps(
         raise InputError("no pairs to score; expected at least one")
     encoded = encode_pairs(tokenizer, pairs, max_length=context_length(model))
     batches = in_order_of_length([len(pair) for pair in encoded], PAIRS_PER_FORWARD)
-    logps = [batch_logps(model, collate_pairs([encoded[i] for i in batch]).to(model.device)) for batch in batches]
+    logps = [pair_logps(model, [encoded[i] for i in batch]) for batch in batches]
     chosen, rejected = (torch.cat(side) for side in zip(*logps, strict=True))
     back = torch.tensor([index for batch in batches for index in batch]).argsort().to(model.device)
     return chosen[back], rejected[back]
+
+
+def pair_logps(
+    model: nn.Module, pairs: Sequence[EncodedPair], *, reduction: str = "sum"
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """(chosen, rejected) response log-probabilities, in nats, in the quickest way that the model is known to allow.
+
+    Packed (`packed.py`), or else padded (`batch_logps`); both equal the readable way.
+    """
+    inner = unwrapped(model)
+    if not can_pack(inner):
+        return batch_logps(model, collate_pairs(pairs).to(inner.device), reduction=reduction)
+    packed = pack_pairs(pairs).to(inner.device)
+    chosen, rejected = sequence_logps(*packed_token_logps(model, packed), reduction=reduction).chunk(2)
+    return chosen, rejected
 
 
 def batch_logps_readable(
@@ -64,7 +80,8 @@ def batch_logps(
 def response_token_logps(model: nn.Module, batch: Batch) -> Float[Tensor, "rows time"]:
     """Log-probability of each response token, in nats, indexed like `batch.input_ids`; 0 outside the responses."""
     tokens = batch.input_ids.flatten()[batch.response_index]
-    return at_responses(picked_logps(response_logits(model, batch), tokens), batch)
+    before = batch.response_index - 1  # the position before a token predicts it
+    return at_responses(predicted_logps(model, before, tokens, input_ids=batch.input_ids), batch)
 
 
 def at_responses(values: Float[Tensor, " tokens *each"], batch: Batch) -> Float[Tensor, "rows time *each"]:
@@ -77,20 +94,3 @@ def response_logits(model: nn.Module, batch: Batch) -> Float[Tensor, "tokens voc
     """The logits that predict each response token, in the order of `batch.response_index`, and no others."""
     with head_sees_only(model, batch.response_index - 1):  # the position before a token predicts it
         return model(input_ids=batch.input_ids, use_cache=False).logits
-
-
-@contextmanager
-def head_sees_only(model: nn.Module, index: Int[Tensor, " tokens"]) -> Iterator[None]:
-    """While open, the model's output head gets only the positions `index` of its flattened input.
-
-    A hook on the head, because the model's own forward (with whatever it does after the head, and under any wrapper
-    for several processes) then runs as it is.
-    """
-    inner = getattr(model, "module", model)  # DistributedDataParallel keeps the model in `module`
-    hook = inner.get_output_embeddings().register_forward_pre_hook(
-        lambda head, inputs: (inputs[0].flatten(0, 1)[index],)
-    )
-    try:
-        yield
-    finally:
-        hook.remove()

@@ -50,7 +50,7 @@ def optimal_policy(
     """Log-probabilities of the policy that maximises rlhf_objective, in nats.
 
     pi*(y) = pi_ref(y) * exp(reward(y) / beta) / Z   (Rafailov et al. 2023, arXiv 2305.18290, Eq. 4;
-    Peng et al. 2019, arXiv 1910.00177, Appendix A)
+    Peng et al. 2019, arXiv 1910.00177, appendix)
 
     Arguments and errors as in log_partition. A response of reference probability 0 stays at 0.
     Known value: the reference itself when every reward is the same. For beta towards infinity it tends to the

@@ -12,7 +12,7 @@ from dpo_notes.language.chat import render
 from dpo_notes.language.encode import encode_pairs
 from dpo_notes.language.load import context_length
 from dpo_notes.language.pairs import PreferencePair
-from dpo_notes.language.score import batch_logps
+from dpo_notes.language.score import pair_logps
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss, preference_metrics
 from dpo_notes.training.checkpoint import RunFolder
@@ -109,9 +109,9 @@ def pair_metrics(
     model: nn.Module, pairs: ReferencedPairs, numbers: Sequence[int], config: DPOConfig, loss_fn: LossFunction
 ) -> dict[str, Tensor]:
     """For each of the pairs with these numbers, "loss", "rewards/…" and "logps/…"; only "loss" carries a gradient."""
-    batch, reference_chosen, reference_rejected = pairs.batch(numbers)
-    with autocast(batch.input_ids.device, config.precision):
-        chosen, rejected = batch_logps(model, batch, reduction=config.reduction)
+    encoded, reference_chosen, reference_rejected = pairs.batch(numbers)
+    with autocast(reference_chosen.device, config.precision):
+        chosen, rejected = pair_logps(model, encoded, reduction=config.reduction)
     logratios = chosen - reference_chosen, rejected - reference_rejected
     return {
         "loss": loss_fn(*logratios, beta=config.beta),

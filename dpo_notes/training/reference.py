@@ -8,15 +8,14 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dpo_notes.language.batches import Batch, collate_pairs
 from dpo_notes.language.encode import EncodedPair
-from dpo_notes.language.score import batch_logps
+from dpo_notes.language.score import pair_logps
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.device import autocast
 
 
 class ReferencedPairs:
-    """Pairs by number, as batches on the device, with the reference's log-probabilities of both responses.
+    """Pairs by number, with the reference's log-probabilities of both responses on the device.
 
     With `config.cache_reference` the reference scores all pairs here, once, in the given `batches` (lists of pair
     numbers): policy and reference then see the same shapes and agree to the last digit before the first step.
@@ -39,19 +38,21 @@ class ReferencedPairs:
         if config.cache_reference or reference is None:
             self.table = self._score_all(batches)
 
-    def batch(self, numbers: Sequence[int]) -> tuple[Batch, Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-        """(batch, chosen, rejected): the pairs with these numbers, and the reference's log-probabilities, in nats."""
-        batch = collate_pairs([self.pairs[number] for number in numbers]).to(self.accelerator.device)
+    def batch(
+        self, numbers: Sequence[int]
+    ) -> tuple[list[EncodedPair], Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+        """(pairs, chosen, rejected): the pairs with these numbers, and the reference's log-probabilities, in nats."""
+        pairs = [self.pairs[number] for number in numbers]
         if self.table is None:
-            chosen, rejected = self._score(batch)
+            chosen, rejected = self._score(pairs)
         else:
             chosen, rejected = self.table[list(numbers)].to(self.accelerator.device, non_blocking=True).unbind(1)
-        return batch, chosen, rejected
+        return pairs, chosen, rejected
 
     @torch.no_grad()
-    def _score(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _score(self, pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor]:
         with autocast(self.accelerator.device, self.config.precision):
-            return batch_logps(self.reference, batch, reduction=self.config.reduction)
+            return pair_logps(self.reference, pairs, reduction=self.config.reduction)
 
     def _score_all(self, batches: Sequence[Sequence[int]]) -> Tensor:
         if self.reference is None:
@@ -61,6 +62,5 @@ class ReferencedPairs:
         left_out = sorted(set(range(len(self.pairs))).difference(*batches))
         everything = [*batches, left_out] if left_out else list(batches)
         for numbers in everything[self.accelerator.process_index :: self.accelerator.num_processes]:
-            batch = collate_pairs([self.pairs[number] for number in numbers]).to(self.accelerator.device)
-            table[list(numbers)] = torch.stack(self._score(batch), dim=1)
+            table[list(numbers)] = torch.stack(self._score([self.pairs[number] for number in numbers]), dim=1)
         return self.accelerator.reduce(table, "sum").cpu()

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from dpo_notes.language.batches import Batch
-from dpo_notes.language.score import at_responses, head_sees_only
+from dpo_notes.language.head import head_sees_only
+from dpo_notes.language.score import at_responses
 from dpo_notes.maths.logps import picked_logps
 
 WIDTH = 128  # of the hidden layer

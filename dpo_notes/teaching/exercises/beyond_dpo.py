@@ -126,7 +126,7 @@ EXERCISES = (
         number="12.4",
         expected=["robust", "DPO"],
         mistakes=(
-            Mistake(["DPO", "DPO"], "at 30% and 30%, look at the orange diamonds: they lie on the line"),
+            Mistake(["DPO", "DPO"], "at 30% and 30%, look at the dark blue diamonds: they lie on the line"),
             Mistake(["robust", "robust"], "where 30% are assumed and no label is wrong, robust DPO has no best policy at all"),
             Mistake(["cDPO", "DPO"], "cDPO shrinks the margins further; it makes the policy cautious, not right"),
             Mistake(["robust", "cDPO"], "without wrong labels nothing needs smoothing: whose policy is 0.000 nats off?"),

@@ -21,7 +21,7 @@ from dpo_notes.worlds.finite import FiniteWorld, preference_matrix
 from dpo_notes.worlds.preferences import comparisons, corrected, fit_policy, flipped, has_finite_fit, win_rates
 from dpo_notes.worlds.two_answers import leading_margin
 
-FITTED = {"DPO": POLICY, "cDPO": "#56B4E9", "robust": "#E69F00", "IPO": "#882255"}  # and the colour of each
+FITTED = {"DPO": POLICY, "cDPO": "#56B4E9", "robust": "#332288", "IPO": "#882255"}  # and the colour of each
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4)  # of wrong labels, true and assumed: the notches of two sliders
 
 
@@ -29,6 +29,7 @@ class Family(Explorer):
     """Two losses in the two-answer world: how much they lose, how hard they push, and where the push ends."""
 
     size = (10.0, 3.4)
+    page_controls = ("loss", "beta")
 
     def make_controls(self):
         return {

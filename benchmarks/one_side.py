@@ -1,0 +1,172 @@
+"""One trainer on one shape of model and data, in a process of its own: `python benchmarks/one_side.py WORK.json OUT.json`.
+
+Started by compare_trl.py and scaling.py. WORK.json holds the fields of Work; OUT.json gets what was measured.
+"""
+
+import json
+import math
+import os
+import statistics
+import sys
+import time
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
+from trl_run import in_our_order, train_with_trl
+
+from dpo_notes.language.embedded import DATA
+from dpo_notes.language.encode import EncodedPair, encode_pairs
+from dpo_notes.language.load import frozen_copy, load_model
+from dpo_notes.language.pairs import PreferencePair, load_pairs
+from dpo_notes.training.config import DPOConfig
+from dpo_notes.training.dpo import train_dpo
+
+WARM_UP = 2  # steps that are not counted
+CONTEXT = 1024
+OURS, TRL, TRL_TUNED = SIDES = ("ours", "TRL, default", "TRL, tuned")
+TUNED = {"precompute_ref_log_probs": True, "gradient_checkpointing": False, "optim": "adamw_torch_fused"}
+CHANGES = {TRL: {}, TRL_TUNED: TUNED}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What to train, on what, and by whom. A model of no layers is the embedded one, with its own comparisons."""
+
+    side: str = OURS
+    device: str = "cpu"
+    layers: int = 4
+    channels: int = 128
+    vocabulary: int = 50257
+    prompt: tuple[float, float] = (40, 60)  # words, from and to, all as likely; or median and sigma of the log-normal
+    response: tuple[float, float] = (15, 40)
+    lognormal: bool = False
+    batch: int = 8
+    steps: int = 20
+
+
+def model_and_pairs(work: Work) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[PreferencePair]]:
+    """The same for all sides: fresh weights of seed 0, words of the corpus in the lengths asked for."""
+    model, tokenizer = load_model()
+    count = work.batch * work.steps
+    if work.layers == 0:
+        return model.requires_grad_(), tokenizer, load_pairs("embedded", split="train")[:count]
+    end = tokenizer.eos_token_id
+    heads = work.channels // (32 if work.channels < 512 else 64)
+    shape = {"n_layer": work.layers, "n_embd": work.channels, "n_head": heads}
+    off = {name: 0.0 for name in ("attn_pdrop", "resid_pdrop", "embd_pdrop")}
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=work.vocabulary, n_positions=CONTEXT, bos_token_id=end, eos_token_id=end, **shape, **off
+    )
+    return GPT2LMHeadModel(config), tokenizer, pairs_of_words(work, count)
+
+
+def pairs_of_words(work: Work, count: int) -> list[PreferencePair]:
+    """Comparisons of consecutive words of the corpus; nearly every word is one token."""
+    words = (DATA / "corpus" / "corpus.txt").read_text(encoding="utf-8").split()
+    generator = torch.Generator().manual_seed(0)
+    taken = 0
+
+    def text(lengths: tuple[float, float]) -> str:
+        nonlocal taken
+        size = length(lengths, work.lognormal, generator)
+        taken += size
+        return " ".join(words[(taken - size + k) % len(words)] for k in range(size))
+
+    return [
+        PreferencePair(text(work.prompt), " " + text(work.response), " " + text(work.response)) for _ in range(count)
+    ]
+
+
+def length(numbers: tuple[float, float], lognormal: bool, generator: torch.Generator) -> int:
+    first, second = numbers
+    if lognormal:
+        return max(1, min(CONTEXT // 3, round(first * math.exp(second * torch.randn((), generator=generator).item()))))
+    return int(torch.randint(int(first), int(second) + 1, (), generator=generator))
+
+
+def measure(work: Work) -> dict:
+    """Loss of each step, seconds of each counted step, seconds before the first, and the peak of memory in MiB."""
+    policy, tokenizer, pairs = model_and_pairs(work)
+    reference = frozen_copy(policy)
+    precision = "bf16" if work.device == "cuda" else "fp32"
+    config = DPOConfig(
+        learning_rate=1e-4,
+        batch_size=work.batch,
+        warmup_fraction=0.0,
+        eval_samples=0,
+        precision=precision,
+        max_length=CONTEXT,
+    )
+    encoded = encode_pairs(tokenizer, pairs, max_length=CONTEXT)
+    before = memory(work.device)
+    started = time.perf_counter()
+    ends: list[float] = []
+
+    def after_step() -> None:
+        if work.device == "cuda":
+            torch.cuda.synchronize()
+        ends.append(time.perf_counter() - started)
+
+    if work.side == OURS:
+        losses = []
+        for row in train_dpo(policy, reference, pairs, tokenizer, config):
+            losses.append(row["loss"])
+            after_step()
+    else:
+        changes = CHANGES[work.side] | {"use_cpu": work.device == "cpu"}
+        ordered = in_our_order(pairs, tokenizer, policy, config)
+        _, losses = train_with_trl(policy, reference, ordered, tokenizer, config, after_step=after_step, **changes)
+    seconds = [end - begin for begin, end in pairwise(ends)][WARM_UP - 1 :]
+    return {
+        "losses": losses,
+        "step_seconds": seconds,
+        "pairs_per_second": work.batch / statistics.median(seconds),
+        "whole_seconds": ends[-1],  # set-up of the trainer, the reference's pass and all steps
+        "memory_mib": memory(work.device) - before,
+        "memory_before_mib": before,
+        "tokens_a_pair": tokens_a_pair(encoded),
+        "gflop_a_pair": sum(necessary_flops(pair, policy.config) for pair in encoded) / len(encoded) / 1e9,
+    }
+
+
+def tokens_a_pair(encoded: list[EncodedPair]) -> dict[str, float]:
+    """Mean tokens of prompt and of both responses together."""
+    count = len(encoded)
+    return {
+        "prompt": sum(len(pair.prompt) for pair in encoded) / count,
+        "responses": sum(len(pair.chosen) + len(pair.rejected) for pair in encoded) / count,
+    }
+
+
+def necessary_flops(pair: EncodedPair, config: GPT2Config) -> float:
+    """The least that a step costs for a pair: forward and twice that backward, each token once, no padding, no reference.
+
+    6 for each weight that multiplies a token (blocks: all tokens; head: response tokens), and 12 * channels * layers for
+    each token that attention sees from another: 535 GFLOP for GPT-2 124M with a prompt and two responses of 256.
+    """
+    prompt, responses = len(pair.prompt), [len(pair.chosen), len(pair.rejected)]
+    blocks = 12 * config.n_layer * config.n_embd**2
+    seen = prompt**2 / 2 + sum(response * prompt + response**2 / 2 for response in responses)
+    tokens = prompt + sum(responses)
+    heads = config.vocab_size * config.n_embd * sum(responses)
+    return 6 * (blocks * tokens + heads) + 12 * config.n_layer * config.n_embd * seen
+
+
+def memory(device: str) -> float:
+    """The most memory that this process, or on a GPU PyTorch, has held so far, in MiB."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**10 if sys.platform != "darwin" else 2**20)
+
+
+if __name__ == "__main__":
+    source, target = map(Path, sys.argv[1:])
+    target.write_text(json.dumps(measure(Work(**json.loads(source.read_text())))))

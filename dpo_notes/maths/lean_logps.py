@@ -1,0 +1,53 @@
+"""Log-probabilities of picked tokens straight from hidden states, with one tensor of the logits' size instead of several."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+
+def lean_picked_logps(
+    states: Float[Tensor, "tokens channels"], head: Float[Tensor, "vocab channels"], tokens: Int[Tensor, " tokens"]
+) -> Float[Tensor, " tokens"]:
+    """Log-probability of one picked token for each hidden state, in nats; the same as the plain form, in less memory.
+
+    Plain: picked_logps(states @ head.T, tokens). For GPT-2's 50,257 words the logits are by far the largest tensor of a
+    step, and autograd makes four or five more of their size, each written to memory and read again. Here there is one:
+    the logits become their exponentials in place, and in the backward pass the gradient of the logits, in place again:
+
+    d logp / d logits[v] = 1[v = token] - softmax(logits)[v]        (equation 01.12 of the notebooks, with the sign of logp)
+
+    states: what the output head reads. head: its weights, one row a word, no bias. Both float32 or float64.
+    tokens: from 0 to vocab - 1. The gradient can be taken, but not a second derivative.
+    Known value: -log(vocab) where all states are 0.
+    """
+    return _LeanPickedLogps.apply(states, head, tokens)
+
+
+class _LeanPickedLogps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, states: Tensor, head: Tensor, tokens: Tensor) -> Tensor:
+        exponentials, picked, top = _exponentials(states, head, tokens)
+        total = exponentials.sum(dim=1)
+        ctx.save_for_backward(states, head, tokens, total)
+        ctx.exponentials = exponentials
+        return picked - top - total.log()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        states, head, tokens, total = ctx.saved_tensors
+        exponentials, ctx.exponentials = ctx.exponentials, None  # they are overwritten below
+        if exponentials is None:  # a second backward through a graph that was kept
+            exponentials, *_ = _exponentials(states, head, tokens)
+        of_logits = exponentials.mul_((-grad / total)[:, None])
+        of_logits[torch.arange(len(tokens), device=tokens.device), tokens] += grad
+        return of_logits @ head, of_logits.T @ states, None
+
+
+def _exponentials(states: Tensor, head: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """exp(logits - their maximum), the picked logits, and the maxima."""
+    logits = states @ head.T
+    picked = logits.gather(1, tokens[:, None]).squeeze(1)
+    top = logits.amax(dim=1)
+    return logits.sub_(top[:, None]).exp_(), picked, top
