@@ -117,6 +117,7 @@ def main() -> int:
         "presets", nargs="*", metavar="PRESET", help=f"of {', '.join(CPU)}; with cuda of {', '.join(GPU)}"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--rounds", type=int, help="how often each side runs (default: 3, the large model 2)")
     parser.add_argument("--record", action="store_true", help="put the tables into benchmarks/RESULTS.md")
     parser.add_argument("--output", type=Path, help="all numbers, as JSON")
     args = parser.parse_args()
@@ -125,10 +126,11 @@ def main() -> int:
         parser.error(f"no preset {unknown[0]!r} for {args.device}; there are {', '.join(known)}")
     tables, everything, apart = [], {}, 0.0
     for name in args.presets or known:
-        measured = compare(known[name], list(SIDES))
+        preset = replace(known[name], rounds=args.rounds or known[name].rounds)
+        measured = compare(preset, list(SIDES))
         everything[name] = measured
         apart = max(apart, farthest(measured)) if args.device == "cpu" else apart
-        tables.append(table(known[name], measured))
+        tables.append(table(preset, measured))
         print("\n" + tables[-1], flush=True)
     if args.output:
         args.output.write_text(json.dumps(everything, indent=1) + "\n")

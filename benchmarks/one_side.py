@@ -42,8 +42,8 @@ class Work:
     layers: int = 4
     channels: int = 128
     vocabulary: int = 50257
-    prompt: tuple[float, float] = (40, 60)  # words, from and to, all as likely; or median and sigma of the log-normal
-    response: tuple[float, float] = (15, 40)
+    prompt: tuple[float, float] = (32, 48)  # words, from and to, all as likely; or median and sigma of the log-normal
+    response: tuple[float, float] = (12, 32)
     lognormal: bool = False
     batch: int = 8
     steps: int = 20

@@ -8,6 +8,7 @@ tests/requirements.txt and a Chromium. On a busy machine only the ratios mean so
 
 import argparse
 import contextlib
+import io
 import os
 import statistics
 import sys
@@ -152,8 +153,9 @@ def in_python(path: Path, *, moves: int = 12) -> list[dict[str, float]]:
     Explorer.__init__ = remember
     os.chdir(path.parent)
     try:
-        for cell in notebook.with_needs(notebook.explorer_cells):
-            exec(compile(notebook.trees[cell.id], str(path), "exec"), namespace)  # noqa: S102
+        with contextlib.redirect_stdout(io.StringIO()):  # what the cells print is not ours
+            for cell in notebook.with_needs(notebook.explorer_cells):
+                exec(compile(notebook.trees[cell.id], str(path), "exec"), namespace)  # noqa: S102
     finally:
         Explorer.__init__ = begin
         os.chdir(here)

@@ -50,6 +50,18 @@ PICTURES_OR_ERROR = """
     return pictures.filter(image => image.naturalWidth).length >= count || document.querySelector(error);
 }
 """
+# Keeps the time of each new picture in `window.drawn`; `window.said()` is the sentence below it.
+COUNT_PICTURES = """
+explorer => {
+    window.drawn = [];
+    window.said = () => explorer.querySelector('[role=status]').innerText;
+    let last = explorer.querySelector('img').src;
+    new MutationObserver(() => {
+        const now = explorer.querySelector('.widget-html img')?.src;
+        if (now && now !== last) { window.drawn.push(performance.now()); last = now; }
+    }).observe(explorer, {subtree: true, childList: true, attributes: true, attributeFilter: ['src']});
+}
+"""
 
 
 def browser_path() -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab_page import TOKEN, browser, browser_path, close, explorers, explorers_only, lab, open_and_run
+from lab_page import COUNT_PICTURES, TOKEN, browser, browser_path, close, explorers, explorers_only, lab, open_and_run
 from nbformat.v4 import new_markdown_cell, new_notebook
 from playwright.sync_api import Browser, Locator, TimeoutError
 
@@ -52,18 +52,6 @@ explorer => [...explorer.querySelectorAll('input, select, textarea, button:not(.
     .filter(part => part.offsetParent && !(part.labels?.[0]?.innerText || part.innerText || part.title
                                           || part.getAttribute('aria-label') || '').trim())
     .map(part => part.outerHTML)
-"""
-# Keeps the time of each new picture in `window.drawn`; `window.said()` is the sentence below it.
-COUNT_PICTURES = """
-explorer => {
-    window.drawn = [];
-    window.said = () => explorer.querySelector('[role=status]').innerText;
-    let last = explorer.querySelector('img').src;
-    new MutationObserver(() => {
-        const now = explorer.querySelector('.widget-html img')?.src;
-        if (now && now !== last) { window.drawn.push(performance.now()); last = now; }
-    }).observe(explorer, {subtree: true, childList: true, attributes: true, attributeFilter: ['src']});
-}
 """
 # The texts outside code and formulas that still hold what should have become a formula, once the page has been given time.
 NOT_SET = """

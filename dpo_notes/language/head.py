@@ -39,11 +39,8 @@ def head_sees_only(model: nn.Module, index: Int[Tensor, " tokens"]) -> Iterator[
     A hook on the head, because the model's own forward (with whatever it does after the head, and under any wrapper
     for several processes) then runs as it is.
     """
-    hook = (
-        unwrapped(model)
-        .get_output_embeddings()
-        .register_forward_pre_hook(lambda head, inputs: (inputs[0].flatten(0, 1)[index],))
-    )
+    head = unwrapped(model).get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda head, inputs: (inputs[0].flatten(0, 1)[index],))
     try:
         yield
     finally:
