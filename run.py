@@ -4,7 +4,13 @@ python run.py             train the embedded GPT-2 with DPO; says where curves a
 python run.py lab         open the notebooks in JupyterLab
 python run.py doctor      say whether this machine is ready, and how to mend what is not
 python run.py test        run the tests; --fast without notebooks, browser and slow ones, --slow with everything
+python run.py audit       ask whether anything that we pin is known to be unsafe (needs the network)
 python run.py notebooks   for authors: execute the notebooks in place, all of them or those named
+python run.py site        for teachers: the notebooks as a website that needs no Python, in build/site
+python run.py slides      for teachers: a reveal.js deck from each notebook, in build/slides
+python run.py student     for teachers: a copy for the class, without hints and solutions, in build/student
+python run.py bench       time our training beside TRL's, on the presets named or all; --device cuda on a GPU
+python run.py grade       for teachers: run the checkers over a folder of returned notebooks
 python run.py sample | evaluate | pretrain | reward-model | ppo | frontier ...   other commands; --help says more
 
 The first call sets up the folder .venv beside this file; later calls start at once. What follows the job is passed on:
@@ -34,15 +40,22 @@ ENV = ROOT / ".venv"
 PYTHON = ENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 READY = ENV / "dpo-notes-ready"  # marks the folder as ours; holds fingerprint() once set-up is complete, nothing before
 TESTS_READY = ENV / "dpo-notes-tests-ready"
+SITE_READY = ENV / "dpo-notes-site-ready"
 LOG = ENV / "dpo-notes-pip.log"
 LISTS = [ROOT / "requirements.txt", ROOT / "pyproject.toml"]
 TEST_LIST = ROOT / "tests" / "requirements.txt"
+SITE_LIST = ROOT / "authoring" / "site-requirements.txt"
 
 # Those of dpo-notes.
-COMMANDS = ["train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "frontier", "lab", "doctor"]
+COMMANDS = ["train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "frontier", "grade", "lab", "doctor"]
 JOBS = {name: ["-m", "dpo_notes", name] for name in COMMANDS}
 JOBS["test"] = ["-m", "pytest", "-q"]
+JOBS["audit"] = [str(ROOT / "authoring" / "audit.py")]
 JOBS["notebooks"] = [str(ROOT / "authoring" / "execute.py")]
+JOBS["bench"] = [str(ROOT / "benchmarks" / "compare_trl.py")]
+JOBS["site"] = [str(ROOT / "authoring" / "build_site.py")]
+JOBS["slides"] = [str(ROOT / "authoring" / "slides.py")]
+JOBS["student"] = [str(ROOT / "authoring" / "student.py")]
 TEST_SCOPES = {
     "--fast": ["-m", "not (slow or notebooks or browser)", "-n", "logical", "--maxprocesses", "4"],  # of pytest-xdist
     "--slow": [],
@@ -82,14 +95,14 @@ def set_up():
     print("Set-up finished in %d s." % (time.monotonic() - start), flush=True)
 
 
-def set_up_tests():
-    """Install what the tests need besides, on first use."""
-    wanted = fingerprint(LISTS + [TEST_LIST])
-    if read(TESTS_READY) == wanted:
+def set_up_more(what, pins, stamp):
+    """Install what the tests or the website need besides, on first use."""
+    wanted = fingerprint(LISTS + [pins])
+    if read(stamp) == wanted:
         return
-    print("Installing what the tests need besides, once.", flush=True)
-    pip_install("-r", str(TEST_LIST), "-c", str(ROOT / "requirements.txt"))
-    TESTS_READY.write_text(wanted, encoding="utf-8")
+    print("Installing what the %s needs besides, once." % what, flush=True)
+    pip_install("-r", str(pins), "-c", str(ROOT / "requirements.txt"))
+    stamp.write_text(wanted, encoding="utf-8")
 
 
 def make_environment():
@@ -138,8 +151,10 @@ def main(words):
         return 2
     try:
         set_up()
-        if job == "test":
-            set_up_tests()
+        if job in ("test", "audit", "bench"):
+            set_up_more("suite of tests", TEST_LIST, TESTS_READY)
+        if job in ("test", "audit", "site", "slides"):
+            set_up_more("website", SITE_LIST, SITE_READY)
     except KeyboardInterrupt:
         print("\nSet-up interrupted; the next call begins it again.", file=sys.stderr)
         return 130

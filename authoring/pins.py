@@ -1,8 +1,8 @@
-"""python authoring/pins.py    write requirements.txt and tests/requirements.txt anew from the ranges of pyproject.toml
+"""python authoring/pins.py    write the three lists of requirements anew from the ranges of pyproject.toml
 
-Needs the network and uv (`pip install uv`). Both files hold the whole closure for Python 3.11 and later on Linux, macOS
-and Windows; tests/requirements.txt only what the tests need on top. What torch brings for CUDA is left out: plain pip
-takes it as torch's own dependency, and the CPU build of torch then installs none of it.
+Needs the network and uv (`pip install uv`). The files hold the whole closure for Python 3.11 and later on Linux, macOS
+and Windows; tests/requirements.txt and authoring/site-requirements.txt only what is needed on top. What torch brings
+for CUDA is left out: plain pip takes it as torch's own dependency, and the CPU build of torch then installs none of it.
 """
 
 import subprocess
@@ -34,9 +34,16 @@ def resolve(arguments: list[str], constraints: list[str]) -> list[str]:
 
 def main() -> None:
     runtime = resolve([], [TORCH])
+    site = [pin for pin in resolve(["--extra", "site"], runtime) if pin not in runtime]
     tests = [pin for pin in resolve(["--extra", "test"], runtime) if pin not in runtime]
     for name, pins, what, command in (
         ("requirements.txt", runtime, "Exact pins of all that dpo-notes needs", f"{COMPILE} (with {TORCH})"),
+        (
+            "authoring/site-requirements.txt",
+            site,
+            "What the website needs besides requirements.txt",
+            f"{COMPILE} --extra site",
+        ),
         ("tests/requirements.txt", tests, "What the tests need besides requirements.txt", f"{COMPILE} --extra test"),
     ):
         text = HEADER.format(what=what, command=command) + "\n".join(pins) + "\n"

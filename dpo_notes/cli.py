@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dpo_notes import __version__
 from dpo_notes.maths.errors import InputError
 
-COMMANDS = ("train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "frontier", "lab", "doctor")
+COMMANDS = ("train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "frontier", "grade", "lab", "doctor")
 EXAMPLES = """examples:
   dpo-notes train                                          the embedded GPT-2 on the embedded comparisons
   dpo-notes train --model gpt2 --data my_pairs.jsonl       a real model on your own comparisons

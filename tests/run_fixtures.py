@@ -1,6 +1,8 @@
-"""Fixtures that train in this process. A test module asks for them with `pytest_plugins = ["run_fixtures"]`."""
+"""Fixtures that train, in this process or in others. A module asks for them with `pytest_plugins = ["run_fixtures"]`."""
 
+import multiprocessing
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from runs import FAST
@@ -29,3 +31,20 @@ def start(tiny_tokenizer, tiny_pairs, new_tiny_model) -> Callable:
 def train(start) -> Callable:
     """train(…): the same to its end, as the list of its rows."""
     return lambda *arguments, **settings: list(start(*arguments, **settings))
+
+
+@pytest.fixture(scope="module")
+def process() -> Callable:
+    """process(function, *arguments, **keywords): a started process, forked from a clean one with the imports made."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["runs", "dpo_notes.commands.training_run"])
+
+    def start(function, *arguments, **keywords):
+        child = context.Process(target=function, args=arguments, kwargs=keywords)
+        child.start()
+        return child
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield start

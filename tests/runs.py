@@ -3,9 +3,17 @@
 import dataclasses
 import json
 import os
+import shlex
 import signal
+import sys
+import warnings
 from pathlib import Path
 
+import torch
+from safetensors.torch import load_file
+from transformers import PreTrainedModel
+
+from dpo_notes.cli import main
 from dpo_notes.language.load import frozen_copy, load_model
 from dpo_notes.language.pairs import load_pairs
 from dpo_notes.training import checkpoint
@@ -26,13 +34,34 @@ def rows_in(run: Path) -> list[dict]:
     return without_speed([json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()])
 
 
+def assert_same_end(one: Path, other: Path) -> None:
+    """Every row but its speed, the model, and the last checkpoint with Adam's moments: all equal, bit by bit."""
+    rows, last = rows_in(one), checkpoints_in(other)[-1]
+    assert [row["step"] for row in rows] == list(range(len(rows)))
+    assert rows == rows_in(other)
+    for path in ("model/model.safetensors", f"checkpoint/{last}/state.safetensors"):
+        ours, theirs = load_file(one / path), load_file(other / path)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def checkpoints_in(run: Path) -> list[str]:
+    """The names of what lies in the checkpoint folder of a run, all of them whole checkpoints; the newest comes last."""
+    return sorted(path.name for path in (run / "checkpoint").iterdir())
+
+
 def prepare(folder: Path, model, tokenizer, pairs) -> Path:
     """Put what a run starts from into the folder, for `train_from`."""
     model.save_pretrained(folder / "start")
     tokenizer.save_pretrained(folder / "start")
-    lines = [json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs]
-    (folder / "pairs.jsonl").write_text("".join(lines), encoding="utf-8")
+    write_pairs(folder / "pairs.jsonl", pairs)
     return folder
+
+
+def write_pairs(path: Path, pairs) -> None:
+    """Put the pairs into a JSON Lines file."""
+    lines = [json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs]
+    path.write_text("".join(lines), encoding="utf-8")
 
 
 def train_from(folder: Path, name: str, *, resume: bool = False, last_row: int | None = None, **settings) -> list[dict]:
@@ -40,24 +69,47 @@ def train_from(folder: Path, name: str, *, resume: bool = False, last_row: int |
     policy, tokenizer = load_model(folder / "start")
     pairs = load_pairs(folder / "pairs.jsonl")
     rows = []
-    for row in train_dpo(
-        policy,
-        frozen_copy(policy),
-        pairs[:-8],
-        tokenizer,
-        DPOConfig(**FAST | settings),
-        eval_pairs=pairs[-8:],
-        output_dir=folder / name,
-        resume=resume,
-    ):
-        rows.append(row)
-        if row["step"] == last_row:
-            break
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".* is damaged")  # a kill leaves checkpoints whole
+        for row in train_dpo(
+            policy,
+            frozen_copy(policy),
+            pairs[:-8],
+            tokenizer,
+            DPOConfig(**FAST | settings),
+            eval_pairs=pairs[-8:],
+            output_dir=folder / name,
+            resume=resume,
+        ):
+            rows.append(row)
+            if row["step"] == last_row:
+                break
     return rows
 
 
+def train_by_command(said: Path, *words: object) -> None:
+    """`dpo-notes train` with these words as what this process does; all that it says goes to the file `said`."""
+    with said.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.exit(main(["train", *map(str, words)]))
+
+
+def words_to_go_on(said: str) -> list[str]:
+    """The words after `dpo-notes train` in the line that says how to go on."""
+    command, *words = shlex.split(said.rpartition("go on with: dpo-notes ")[2])
+    assert (command, words[-1]) == ("train", "--resume")
+    return words
+
+
 def train_and_be_killed(folder: Path, name: str, death: str, call: int, **settings) -> None:
-    """`train_from`, but at the given call of the function that `death` names the process kills itself, as kill -9 does."""
+    """`train_from`, but the process dies at the given call of the function that `death` names."""
+    die_at(death, call)
+    train_from(folder, name, resume=True, **settings)
+
+
+def die_at(death: str, call: int) -> None:
+    """From now on this process kills itself, as kill -9 does, at the given call of the function that `death` names."""
     owner, attribute, last_act = DEATHS[death]
     original, calls = getattr(owner, attribute), []
 
@@ -69,6 +121,29 @@ def train_and_be_killed(folder: Path, name: str, death: str, call: int, **settin
         return original(*arguments, **keywords)
 
     setattr(owner, attribute, mortal)
+
+
+def train_and_die_saving(folder: Path, name: str, change: int, **settings) -> None:
+    """`train_from`, but killed just before the given change that saving checkpoints makes to files and folders.
+
+    Changes are counted from 1, anew in each process. An audit hook sees all of them that Python makes.
+    """
+    save, saving, changes = checkpoint.RunFolder.save, [], []
+
+    def watched(*arguments) -> None:
+        saving.append(True)
+        save(*arguments)
+        saving.clear()
+
+    def count(event: str, arguments: tuple) -> None:
+        writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if saving and (writes or event in ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")):
+            changes.append(event)
+            if len(changes) == change:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint.RunFolder.save = watched
+    sys.addaudithook(count)
     train_from(folder, name, resume=True, **settings)
 
 
@@ -78,7 +153,20 @@ def _nothing(original, *arguments, **keywords) -> None:
 
 def _half_a_file(original, tensors, path) -> None:
     original(tensors, path)
+    _halve(path)
+
+
+def _halve(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
+
+
+def _half_a_text(original, path, text, **keywords) -> None:
+    original(path, text[: len(text) // 2], **keywords)
+
+
+def _half_a_model(original, model, folder, **keywords) -> None:
+    original(model, folder, **keywords)
+    _halve(folder / "model.safetensors")
 
 
 def _half_a_row(original, folder, row) -> None:
@@ -90,6 +178,8 @@ DEATHS = {  # where a process may die: owner and name of the function, and what 
     "before an update of the weights": (OptimizerStep, "_update", _nothing),
     "half a row written": (checkpoint.RunFolder, "write_row", _half_a_row),
     "half a checkpoint written": (checkpoint, "save_file", _half_a_file),
+    "half a text file written": (Path, "write_text", _half_a_text),  # the metrics anew, or what a checkpoint is of
     "a checkpoint written, not yet in its place": (checkpoint.atomic_folder, "__exit__", _nothing),
     "before the model is saved": (checkpoint.RunFolder, "save_model", _nothing),
+    "half the model saved": (PreTrainedModel, "save_pretrained", _half_a_model),
 }

@@ -1,10 +1,10 @@
-"""Bad comparisons: each is told in one line, with its place, what came and what was expected."""
+"""Bad comparisons: each is told in one line, with its place, what came and what was expected. More: test_sturdy_inputs.py."""
 
 import json
 
 import pytest
 
-from dpo_notes.language.pairs import load_pairs
+from dpo_notes.language.pairs import PreferencePair, load_pairs
 from dpo_notes.maths.errors import InputError
 
 USER = {"role": "user", "content": "q"}
@@ -17,29 +17,19 @@ FORMS = "expected text or a list of chat messages"
 ONE_FORM = "expected all as text or all as chat messages (whole conversations go without a prompt column)"
 TEACHES_NOTHING = "chosen equals rejected, which teaches nothing; expected two different responses"
 BAD_ROWS = {
-    "no chosen": ({"prompt": "p", "text": "x"}, f"no column 'chosen'; there: 'prompt', 'text'; {RESPONSES}"),
     "no rejected": ({"chosen": "b"}, f"no column 'rejected'; there: 'chosen'; {RESPONSES}"),
     "no columns": ({}, f"no column 'chosen'; there: nothing; {RESPONSES}"),
-    "no prompt": (
-        {"chosen": "a", "rejected": "b"},
-        "no column 'prompt'; there: 'chosen', 'rejected'; expected one, as in the rows before",
-    ),
     "a list": (["p", "a", "b"], f"a list; {OBJECT}"),
     "null row": (None, f"null; {OBJECT}"),
-    "null": (TEXTS | {"chosen": None}, f"chosen is null; {FORMS}"),
     "null prompt": (TEXTS | {"prompt": None}, f"prompt is null; {FORMS}"),
-    "number": (TEXTS | {"rejected": 7.5}, f"rejected is a number; {FORMS}"),
     "true": (TEXTS | {"prompt": True}, f"prompt is true or false; {FORMS}"),
     "object": (TEXTS | {"chosen": GOOD}, f"chosen is an object; {FORMS}"),
-    "texts": (TEXTS | {"chosen": ["a"]}, "message 1 of chosen is text; expected an object with role and content"),
     "half a pair": (
         TEXTS | {"chosen": "a\ud83d"},
         "chosen holds half a surrogate pair (U+D83D, character 2); expected whole Unicode characters",
     ),
-    "empty": (TEXTS | {"rejected": ""}, "rejected is empty; expected a response"),
     "white": (TEXTS | {"chosen": " \n\u3000"}, "chosen is only white space; expected a response"),
     "empty message": (CHAT | {"rejected": [BAD | {"content": ""}]}, "rejected is empty; expected a response"),
-    "equal": (TEXTS | {"rejected": "a"}, TEACHES_NOTHING),
     "equal messages": (CHAT | {"rejected": [GOOD]}, TEACHES_NOTHING),
     "text and chat": (
         CHAT | {"prompt": "p"},
@@ -68,7 +58,7 @@ def test_a_bad_row_is_told_with_file_line_and_what_was_expected(tmp_path, row, m
 @pytest.mark.parametrize(
     ("name", "data"),
     [
-        *[("a.jsonl", b""), ("a.jsonl", b"\xef\xbb\xbf\n \n"), ("a.json", b""), ("a.json", b"[]")],
+        *[("a.jsonl", b"\xef\xbb\xbf\n \n"), ("a.json", b""), ("a.json", b"[]")],
         *[("a.csv", b""), ("a.csv", b"prompt,chosen,rejected\n")],
     ],
 )
@@ -77,18 +67,6 @@ def test_a_file_without_rows_is_told(tmp_path, name, data):
     with pytest.raises(InputError) as error:
         load_pairs(tmp_path / name)
     assert str(error.value) == f"{tmp_path / name}: no rows; expected at least one comparison"
-
-
-def test_a_broken_line_stops_the_reading_with_its_line(tmp_path):
-    (tmp_path / "a.jsonl").write_bytes(b'{"prompt": "", "chosen": "a", "rejected": "b"}\n{"prompt": ""')
-    with pytest.raises(InputError, match=r"a\.jsonl, line 2: broken JSON at column 14"):
-        load_pairs(tmp_path / "a.jsonl")
-
-
-def test_an_empty_csv_cell_is_an_empty_response_and_an_empty_prompt_is_allowed(tmp_path):
-    (tmp_path / "a.csv").write_text("prompt,chosen,rejected\n,a,b\np,,b\n")
-    with pytest.raises(InputError, match=r"a\.csv, line 3: chosen is empty; expected a response"):
-        load_pairs(tmp_path / "a.csv")
 
 
 TURN = "\n\nHuman: Hi\n\nAssistant:"
@@ -128,3 +106,83 @@ def test_a_prompt_that_comes_late_is_told(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps([{"chosen": "a", "rejected": "b"}, TEXTS]))
     with pytest.raises(InputError, match="row 2: a column 'prompt'; there: .*; expected none, as in the rows before"):
         load_pairs(tmp_path / "a.json")
+
+
+def test_skipped_rows_are_counted_in_one_warning_that_shows_the_first_three(tmp_path):
+    """Five of seven rows: broken JSON, an empty response, a list, bytes that are no text, equal responses."""
+    good = [json.dumps(TEXTS | {"prompt": name}).encode() for name in "xy"]
+    bad = [
+        b"{",
+        json.dumps(TEXTS | {"chosen": ""}).encode(),
+        b"[]",
+        b'"\xff"',
+        json.dumps(TEXTS | {"chosen": "b"}).encode(),
+    ]
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join([*bad[:2], good[0], *bad[2:], good[1]]))
+    with pytest.warns(UserWarning) as told:
+        assert [pair.prompt for pair in load_pairs(path, on_bad_row="skip")] == ["x", "y"]
+    [message] = [str(warning.message).splitlines() for warning in told]
+    assert message == [
+        f"{path}: bad rows left out: 5 of 7. The first of them:",
+        f"  {path}, line 1: broken JSON at column 2 (Expecting property name enclosed in double quotes); expected one object on the line",
+        f"  {path}, line 2: chosen is empty; expected a response",
+        f"  {path}, line 4: a list; {OBJECT}",
+    ]
+
+
+def test_a_line_of_csv_that_is_not_utf8_is_a_bad_row_and_the_lines_after_it_are_read(tmp_path):
+    """Within quotes too, over two lines; the byte may stand for any letter, but not for a comma or a quote."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'prompt,chosen,rejected\np,\xff,b\nq,"c\n\xe4",d\nr,e,f\n')
+    with pytest.raises(InputError, match=r"line 2: not valid UTF-8 \(invalid start byte: 0xff, byte 3 of the line\)"):
+        load_pairs(path)
+    with pytest.warns(UserWarning, match=r"(?s)left out: 2 of 3.*line 4: not valid UTF-8 .*0xe4, byte 1 of the line"):
+        assert load_pairs(path, on_bad_row="skip") == [PreferencePair("r", "e", "f")]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        (
+            "a.jsonl",
+            json.dumps(TEXTS).encode("utf-16"),
+            "a.jsonl: none of 1 rows is a comparison; a.jsonl, line 1: not",
+        ),
+        ("a.csv", "chosen,rejected\na,b\n".encode("utf-16"), "a.csv, line 1: not valid UTF-8"),
+        (
+            "a.csv",
+            b"prompt,chosen\np,a\n",
+            "a.csv: none of 1 rows is a comparison; a.csv, line 2: no column 'rejected'",
+        ),
+        ("a.csv", b'prompt,chosen,rejected\np,a,b\np,"a,b\n', "a.csv, line 3: broken CSV in the row that starts here"),
+        ("a.json", json.dumps([TEXTS, TEXTS]).encode()[:-1], "a.json, line 1: broken JSON at column"),
+        ("a.json", b"[1, 2]", "a.json: none of 2 rows is a comparison; a.json, row 1: a number"),
+        ("a.jsonl", b"", "a.jsonl: no rows; expected at least one comparison"),
+    ],
+)
+def test_what_leaves_nothing_or_hides_what_follows_it_is_not_skipped(tmp_path, monkeypatch, name, data, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError) as error:
+        load_pairs(name, on_bad_row="skip")
+    assert str(error.value).startswith(told)
+
+
+def test_a_further_check_finds_more_bad_rows_with_their_lines(tmp_path):
+    def check(pair: PreferencePair) -> None:
+        if "!" in pair.prompt:
+            raise InputError("prompt is loud; expected a quiet one")
+
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([TEXTS, TEXTS | {"prompt": "p!"}]))
+    with pytest.raises(InputError) as error:
+        load_pairs(path, check=check)
+    assert str(error.value) == f"{path}, row 2: prompt is loud; expected a quiet one"
+    with pytest.warns(UserWarning, match="bad rows left out: 1 of 2"):
+        assert load_pairs(path, on_bad_row="skip", check=check) == [PreferencePair(**TEXTS)]
+
+
+def test_what_becomes_of_a_bad_row_is_one_of_two_words(tmp_path):
+    with pytest.raises(InputError, match="^on_bad_row is 'ignore'; expected one of stop, skip$"):
+        load_pairs(tmp_path, on_bad_row="ignore")

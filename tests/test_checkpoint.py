@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import shutil
 import warnings
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from runs import rows_in
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -18,6 +20,7 @@ from dpo_notes.maths.loss_family import hinge_loss, robust_loss
 from dpo_notes.training import checkpoint
 from dpo_notes.training.checkpoint import RunFolder, atomic_folder
 from dpo_notes.training.device import new_accelerator
+from dpo_notes.training.step import TrainingDiverged
 
 pytest_plugins = ["run_fixtures"]
 
@@ -157,7 +160,15 @@ def half(path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
 
 
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file: its length and its form stay."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 DAMAGES = {
+    "one bit of the tensors": lambda folder: flip(folder / "state.safetensors"),
     "half a tensor file": lambda folder: half(folder / "state.safetensors"),
     "empty tensor file": lambda folder: (folder / "state.safetensors").write_bytes(b""),
     "no tensor file": lambda folder: (folder / "state.safetensors").unlink(),
@@ -212,6 +223,21 @@ def test_rows_after_the_checkpoint_and_a_half_written_line_are_dropped_and_writt
     assert sorted(path.name for path in run.iterdir()) == ["checkpoint", "metrics.jsonl", "model"]
 
 
+def test_a_loss_that_is_not_finite_is_not_written_and_stops_the_run(tmp_path):
+    """JSON has no word for it; and what is saved after it could not be used."""
+    folder = RunFolder(tmp_path / "run", new_accelerator(), identity={}, resume=False)
+    for name, value in (("loss", math.nan), ("eval/loss", math.inf)):
+        with pytest.raises(TrainingDiverged, match=rf"^step 3: {name} {value}; nothing was saved after this step$"):
+            folder.write_row({"step": 3, name: value})
+    assert folder.metrics_path.read_text() == ""
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(start, tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(InputError, match=r"run: .*; expected a folder that can be written, with room in it$"):
+        start(output_dir=tmp_path / "run", **SETTINGS)
+
+
 def test_an_error_in_the_middle_of_a_checkpoint_keeps_the_last_good_one(train, tmp_path, monkeypatch):
     """A full disk, say, at the second checkpoint: the first stays, nothing is left aside, and the run can go on."""
     calls = []
@@ -220,7 +246,7 @@ def test_an_error_in_the_middle_of_a_checkpoint_keeps_the_last_good_one(train, t
         calls.append(path)
         if len(calls) == 2:
             path.write_bytes(b"half")
-            raise OSError(28, "No space left on device")
+            raise SafetensorError("I/O error: No space left on device (os error 28)")
         original(tensors, path)
 
     monkeypatch.setattr(checkpoint, "save_file", full_disk)

@@ -112,42 +112,6 @@ def test_text_from_the_data_is_escaped_in_samples(tmp_path, model_folder):
     assert "&lt;script&gt;alert(1)&lt;/script&gt; &#124; a" in samples
 
 
-@pytest.mark.parametrize(
-    ("words", "complaint"),
-    [
-        (["--set", "betta=1"], "--set betta=1: expected FIELD=VALUE with one of the fields beta, reduction"),
-        (["--set", "epochs"], "--set epochs: expected FIELD=VALUE"),
-        (["--set", "epochs=1.5"], "--set epochs=1.5: expected a whole number"),
-        (["--set", "cache_reference=maybe"], "--set cache_reference=maybe: expected true or false"),
-        (["--set", "precision=fp8"], "precision is 'fp8'; expected one of auto, fp32, bf16"),
-        (["--beta", "0"], "beta is 0.0; expected a finite number above 0"),
-        (["--beta", "nan"], "beta is nan; expected a finite number above 0"),
-        (["--loss", "ppo"], "loss is 'ppo'; expected one of dpo, cdpo"),
-        (["--resume"], "--resume needs --output"),
-        (["--model", "no/such/folder"], "cannot load a model from no/such/folder"),
-        (["--data", "no_such_file.jsonl"], "no_such_file.jsonl"),
-    ],
-)
-def test_bad_input_gets_one_line_and_exit_code_2_and_writes_nothing(words, complaint, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main(["train", *words]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("dpo-notes: ")
-    assert complaint in error
-    assert error.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_broken_line_in_a_file_is_named_by_its_number(tmp_path, model_folder, capsys):
-    data = write_pairs(tmp_path / "pairs.jsonl", 12)
-    lines = data.read_text(encoding="utf-8").splitlines()
-    lines[6] = '{"prompt": "a", "chosen": null, "rejected": " c"}'
-    data.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert run_train(model_folder, data, tmp_path / "run") == 2
-    assert "pairs.jsonl, line 7" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 def test_the_preset_holds_only_where_both_model_and_data_are_embedded(model_folder, tmp_path):
     from dpo_notes.cli import parser
     from dpo_notes.commands.training_run import make_config

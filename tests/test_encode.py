@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dpo_notes.language import encode as encode_module
 from dpo_notes.language.encode import EncodedPair, encode_pairs, encode_prompts, encode_responses
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.maths.errors import InputError
@@ -134,6 +135,27 @@ def test_a_cut_pair_obeys_the_rule_at_any_length(letters, fields, max_length):
     assert len(cut) == min(len(whole), max_length)
     if (cut.chosen, cut.rejected) != (whole.chosen, whole.rejected):
         assert len(cut.prompt) == min(len(whole.prompt), max_length // 2)
+
+
+def test_megabytes_are_cut_before_they_are_tokenized_and_nothing_else_changes(tiny_tokenizer, monkeypatch):
+    """Were each text of ten thousand letters tokenized whole, the tokens and the counts would be the same."""
+    long, seen = "Where is Paris? " * 2000 + "No.", []
+    pairs = [text(long, " In France.", " No."), text("Where?", f" {long}", " No."), text(long, f" {long}", long)]
+
+    def encoded() -> tuple[list[EncodedPair], list[tuple[int, ...]], list[str]]:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            tokens = encode_pairs(tiny_tokenizer, pairs, max_length=64)
+            prompts = encode_prompts(tiny_tokenizer, [long, "Where?"], max_length=64)
+        return tokens, prompts, [str(one.message) for one in told]
+
+    tokenize = encode_module._encode
+    monkeypatch.setattr(encode_module, "_encode", lambda *given: seen.extend(map(len, given[1])) or tokenize(*given))
+    shortened = encoded()
+    assert max(seen) < 4000
+    monkeypatch.setattr(encode_module, "MANY_CHARACTERS", len(long) + 2)
+    assert encoded() == shortened
+    assert max(seen) > 2 * len(long)
 
 
 @given(st.text(), st.text(), st.text())

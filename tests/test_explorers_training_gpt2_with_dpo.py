@@ -60,6 +60,17 @@ def live(tiny_model, tiny_tokenizer, tiny_pairs, monkeypatch):
     return LiveTraining(tiny_model, tiny_tokenizer, tiny_pairs[:16], tiny_pairs[16:], config=CONFIG)
 
 
+def test_on_the_website_one_run_is_wound_forwards_and_back(live):
+    assert live.page_grid() == {"step": [0, 1, 2, 3, 4]}
+    pictures = {}
+    for step in (0, 4, 2, 0):
+        live.go_to(step)
+        assert steps_taken(live) == step and f"tep {step} of 4" in live.words
+        pictures[step] = live.png
+    assert len(set(pictures.values())) == 3
+    assert live.words.startswith("Step 0 of 4")
+
+
 def test_before_start_the_picture_stands_at_step_0_beside_the_other_run(live, tiny_model, tiny_tokenizer, tiny_pairs):
     assert live.words.startswith("Step 0 of 4: dpo, beta 1, learning rate 0.001.")
     assert all(len(line.get_xdata()) == 0 for line in live.lines.values())

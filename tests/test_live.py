@@ -230,3 +230,16 @@ def test_the_first_picture_stands_at_once_and_two_explorers_do_not_share(line):
     other.controls["slope"].value = -2.0
     assert line.values["slope"] == 1.0
     assert math.isclose(line.line.get_ydata()[-1], 1.0)
+
+
+def test_on_the_website_the_first_two_controls_move_unless_others_are_named(line):
+    assert list(line.page_grid()) == ["slope", "points"]
+    line.page_controls, line.page_pictures = ("beta",), 7
+    (betas,) = line.page_grid().values()
+    assert len(betas) == 7 and line.values["beta"] in betas
+
+
+def test_to_go_to_a_place_sets_the_controls_and_draws(line):
+    line.go_to(slope=-1.0, points=3)
+    assert list(line.line.get_ydata()) == [0, -0.5, -1]
+    assert line.words == "The line rises by -1.0 over 3 points."

@@ -1,36 +1,29 @@
 """A run that was killed (kill -9) and resumed ends, bit by bit, where the uninterrupted one ends."""
 
-import multiprocessing
 import os
 import random
 import time
 from pathlib import Path
 
 import pytest
-import torch
-from runs import prepare, rows_in, train_and_be_killed, train_from
-from safetensors.torch import load_file
+from runs import assert_same_end, prepare, rows_in, train_and_be_killed, train_and_die_saving, train_from
 
+pytest_plugins = ["run_fixtures"]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
 SETTINGS = {"batch_size": 2, "epochs": 3, "eval_every": 7, "eval_samples": 4, "checkpoint_every": 4}
-STEPS = 24  # of 16 pairs
-
-
-@pytest.fixture(scope="module")
-def process():
-    """process(function, *arguments, **keywords): a started process, forked from a clean one with the imports made."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["runs"])
-
-    def start(function, *arguments, **keywords):
-        child = context.Process(target=function, args=arguments, kwargs=keywords)
-        child.start()
-        return child
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield start
+PLACES = (  # where a run is killed, in turn, and at which call; calls are counted anew in each process
+    ("before an update of the weights", 3),  # no checkpoint yet: from the start again
+    ("half a row written", 7),  # step 0 counts; at step 6, after the checkpoint of step 4
+    ("half a text file written", 1),  # the metrics up to step 4
+    ("half a checkpoint written", 2),  # of step 12, after that of step 8
+    ("half a text file written", 2),  # of step 12 again, its tensors being whole
+    ("a checkpoint written, not yet in its place", 3),  # of step 20
+    ("before the model is saved", 1),  # all steps done
+    ("half the model saved", 1),
+    ("a checkpoint written, not yet in its place", 1),  # the model: all is done but this
+)
+CHANGES = 11  # that a checkpoint makes to files and folders, the removal of an older one included
+FIRST_CHANGES = 7  # that one makes before which there are fewer than two
 
 
 @pytest.fixture(scope="module")
@@ -43,25 +36,9 @@ def folder(tmp_path_factory, new_tiny_model, tiny_tokenizer, tiny_pairs, process
     return folder
 
 
-def assert_same_end(one: Path, other: Path) -> None:
-    """Every row but its speed, the model, and the last checkpoint with Adam's moments: all equal, bit by bit."""
-    assert [row["step"] for row in rows_in(one)] == list(range(STEPS + 1))
-    assert rows_in(one) == rows_in(other)
-    for path in ("model/model.safetensors", f"checkpoint/step-{STEPS:08d}/state.safetensors"):
-        ours, theirs = load_file(one / path), load_file(other / path)
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-
-
-def test_killed_five_times_and_resumed_is_the_uninterrupted_run_bit_by_bit(process, folder):
-    """One run, killed at each place where that might hurt, in turn. Calls are counted anew in each process."""
-    for death, call in (
-        ("before an update of the weights", 3),  # no checkpoint yet: from the start again
-        ("half a row written", 7),  # step 0 counts; at step 6, after the checkpoint of step 4
-        ("half a checkpoint written", 2),  # of step 12, after that of step 8
-        ("a checkpoint written, not yet in its place", 3),  # of step 20
-        ("before the model is saved", 1),  # all steps done
-    ):
+def test_killed_at_each_place_where_it_might_hurt_and_resumed_is_the_uninterrupted_run_bit_by_bit(process, folder):
+    """One run, killed at one place after the other."""
+    for death, call in PLACES:
         child = process(train_and_be_killed, folder, "killed", death, call, **SETTINGS)
         child.join()
         assert child.exitcode == -9, death
@@ -70,6 +47,21 @@ def test_killed_five_times_and_resumed_is_the_uninterrupted_run_bit_by_bit(proce
     child.join()
     assert child.exitcode == 0
     assert_same_end(folder / "killed", folder / "uninterrupted")
+
+
+def test_killed_before_each_change_that_a_checkpoint_makes_to_files_and_resumed_is_the_uninterrupted_run(
+    process, folder
+):
+    """Before, between and after its files, before and after it is moved to its place, and while an older one goes."""
+    settings = SETTINGS | {"checkpoint_every": 1}
+    for change in (2 * FIRST_CHANGES + 1, *range(2, CHANGES + 1)):
+        child = process(train_and_die_saving, folder, "killed while saving", change, **settings)
+        child.join()
+        assert child.exitcode == -9, change
+    child = process(train_from, folder, "killed while saving", resume=True, **settings)
+    child.join()
+    assert child.exitcode == 0
+    assert_same_end(folder / "killed while saving", folder / "uninterrupted")
 
 
 def test_a_finished_run_that_is_resumed_stays_as_it_is(process, folder):

@@ -17,7 +17,7 @@ from authoring.pins import CUDA, TORCH
 from dpo_notes import cli
 
 PROJECT = tomllib.loads((run.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-PIN_FILES = [run.ROOT / "requirements.txt", run.TEST_LIST]
+PIN_FILES = [run.ROOT / "requirements.txt", run.TEST_LIST, run.SITE_LIST]
 
 
 def pins(file: Path) -> list[Requirement]:
@@ -40,7 +40,7 @@ def test_pins_are_exact_and_name_no_host_no_folder_and_nothing_of_cuda(file):
 @pytest.mark.parametrize("version", ["3.11", "3.12"])
 @pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
 def test_every_declared_dependency_is_pinned_once_within_its_range(version, system):
-    declared = [PROJECT["dependencies"], PROJECT["optional-dependencies"]["test"]]
+    declared = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in ("test", "site"))]
     environment = {"python_version": version, "python_full_version": f"{version}.0", "sys_platform": system}
     seen = set()
     for file, wanted in zip(PIN_FILES, declared, strict=True):
@@ -121,14 +121,15 @@ class Recorder:
 
 @pytest.fixture
 def recorder(tmp_path, monkeypatch):
-    for name in ("ENV", "PYTHON", "READY", "TESTS_READY", "LOG"):
+    for name in ("ENV", "PYTHON", "READY", "TESTS_READY", "SITE_READY", "LOG"):
         monkeypatch.setattr(run, name, tmp_path / getattr(run, name).relative_to(run.ROOT))
     lists = []
-    for source in [*run.LISTS, run.TEST_LIST]:
+    for source in [*run.LISTS, run.TEST_LIST, run.SITE_LIST]:
         lists.append(tmp_path / source.relative_to(run.ROOT).as_posix().replace("/", "-"))
         lists[-1].write_bytes(source.read_bytes())
     monkeypatch.setattr(run, "LISTS", lists[:2])
     monkeypatch.setattr(run, "TEST_LIST", lists[2])
+    monkeypatch.setattr(run, "SITE_LIST", lists[3])
     recorder = Recorder()
     monkeypatch.setattr(run.subprocess, "run", recorder.run)
     monkeypatch.setattr(run.venv, "create", recorder.create)
@@ -182,13 +183,16 @@ def test_the_exit_code_of_the_job_is_passed_on(recorder):
     assert run.main([]) == 143
 
 
-def test_the_tests_own_pins_are_installed_once_and_only_for_the_tests(recorder):
+def test_the_pins_of_tests_and_website_are_installed_once_and_only_where_they_are_needed(recorder):
+    of_all = ["-c", str(run.ROOT / "requirements.txt")]
     run.main(["doctor"])
     assert len(recorder.installs()) == 2
+    run.main(["site"])
+    assert recorder.installs()[2:] == [["-r", str(run.SITE_LIST), *of_all]]
     run.main(["test"])
     run.main(["test"])
-    assert len(recorder.installs()) == 3
-    assert recorder.installs()[2] == ["-r", str(run.TEST_LIST), "-c", str(run.ROOT / "requirements.txt")]
+    run.main(["site"])
+    assert recorder.installs()[3:] == [["-r", str(run.TEST_LIST), *of_all]]
 
 
 @pytest.mark.parametrize("stage", ["requirements", "project"])
@@ -210,7 +214,7 @@ def test_a_list_that_changed_is_installed_into_the_environment_that_is_there(rec
     capsys.readouterr()
     run.LISTS[0].write_text("numpy==2.4.6\n", encoding="utf-8")
     assert run.main(["test"]) == 0
-    assert recorder.created == 1 and len(recorder.installs()) == 6
+    assert recorder.created == 1 and len(recorder.installs()) == 8
     assert "have changed" in capsys.readouterr().out
 
 

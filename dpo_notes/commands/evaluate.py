@@ -7,6 +7,7 @@ examples:
 
 import argparse
 
+from dpo_notes.commands.splits import add_on_bad_row, read_pairs
 from dpo_notes.language.embedded import EMBEDDED
 
 
@@ -15,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="a folder, or a hub name")
     parser.add_argument("--reference", default=EMBEDDED, help="the model before training (default embedded)")
     parser.add_argument("--data", default=EMBEDDED, help="comparisons (default: the embedded test file)")
+    add_on_bad_row(parser)
     parser.add_argument("--beta", type=float, default=0.1, help="scales the implicit rewards (default 0.1)")
     parser.add_argument("--samples", type=int, default=256, help="prompts that the model answers (default 256)")
     parser.add_argument("--seed", type=int, default=0)
@@ -29,7 +31,6 @@ def run(args: argparse.Namespace) -> int:
     from dpo_notes.language.chat import render
     from dpo_notes.language.encode import encode_pairs
     from dpo_notes.language.load import context_length, load_model
-    from dpo_notes.language.pairs import load_pairs
     from dpo_notes.maths.errors import InputError
     from dpo_notes.training.config import DPOConfig
     from dpo_notes.training.device import new_accelerator
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = DPOConfig(beta=args.beta, eval_samples=args.samples, seed=args.seed, precision="fp32")
     (policy, tokenizer), (reference, _) = load_model(args.model), load_model(args.reference)
-    pairs = load_pairs(args.data, split="test" if args.data == EMBEDDED else None)
+    pairs = read_pairs(args, tokenizer, args.data, "test" if args.data == EMBEDDED else None)
     encoded = encode_pairs(tokenizer, pairs, max_length=min(config.max_length, context_length(policy)))
     accelerator = new_accelerator()
     policy, reference = policy.to(accelerator.device), reference.to(accelerator.device)

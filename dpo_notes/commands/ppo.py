@@ -20,6 +20,7 @@ samples.md and checkpoint/.
 import argparse
 from pathlib import Path
 
+from dpo_notes.commands.splits import add_on_bad_row
 from dpo_notes.language.embedded import EMBEDDED
 
 TRUE_REWARD = "true"
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the raters' reward of the review world, or a reward model's folder or hub name (default true)",
     )
     parser.add_argument("--beta", type=float, help="price of a nat of KL in reward (default 0.1; embedded 1; 0: none)")
+    add_on_bad_row(parser)
     parser.add_argument("--output", type=Path, help="the run folder (default runs/MODEL-ppo-NUMBER)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder --output")
     parser.add_argument(

@@ -10,18 +10,19 @@ from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
 from dpo_notes.commands.ppo import EMBEDDED_PRESET, TRUE_REWARD
+from dpo_notes.commands.prompts import command_to_sample, for_a_table
 from dpo_notes.commands.report import Rows, read_rows, speech_lines, write_samples
 from dpo_notes.commands.runs import (
     all_embedded,
     answers,
     carry_out,
     choose_folder,
-    load_splits,
     model_size,
     settings,
     words_of_run,
     write_config,
 )
+from dpo_notes.commands.splits import load_splits, words_on_bad_row
 from dpo_notes.language.chat import chat_template, render
 from dpo_notes.language.load import frozen_copy, load_model
 from dpo_notes.language.reward_head import load_reward_model, reward_of
@@ -43,7 +44,7 @@ def train(args: argparse.Namespace) -> int:
     disable_progress_bar()  # of transformers, which would draw one for each file it writes
     model, tokenizer = load_model(args.model)
     model.to(process_state().device)
-    pairs, eval_pairs = load_splits(args, seed=config.seed)
+    pairs, eval_pairs = load_splits(args, tokenizer, seed=config.seed)
     prompts, eval_prompts = ([render(tokenizer, pair)[0] for pair in side] for side in (pairs, eval_pairs))
     reward_fn = reward_named(args.reward, prompts)
     print(
@@ -66,6 +67,7 @@ def train(args: argparse.Namespace) -> int:
         resume=args.resume,
     )
     own_words = ["--reward", args.reward] + (["--beta", str(args.beta)] if args.beta is not None else [])
+    own_words += words_on_bad_row(args)
     words = words_of_run(args, folder, command="ppo", own=own_words)
     chat = None if pairs[0].is_text else chat_template(tokenizer)
     counts = {"prompts": len(prompts), "eval_prompts": len(eval_prompts)}
@@ -75,10 +77,11 @@ def train(args: argparse.Namespace) -> int:
         history = read_rows(folder)
         title = f"PPO on {Path(args.model).name}, beta {config.beta:g}, reward: {args.reward}"
         rollout_curves(history, title=title).savefig(folder / "curves.png", dpi=110)
-        write_samples(folder / "samples.md", shown, before, answers(model, tokenizer, shown, **said))
+        after = answers(model, tokenizer, shown, **said)
+        write_samples(folder / "samples.md", for_a_table(shown), before, after)
         print(gains(history))
         print(f"curves:  {folder / 'curves.png'}\nsamples: {folder / 'samples.md'}\nmodel:   {folder / 'model'}")
-        print(f'go on:   dpo-notes sample --model {folder / "model"} --prompt "{shown[0]}"')
+        print(f"go on:   {command_to_sample(folder, shown[0])}")
     return code
 
 

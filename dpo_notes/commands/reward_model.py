@@ -15,6 +15,7 @@ metrics.jsonl, config.json, curves.png and checkpoint/.
 import argparse
 from pathlib import Path
 
+from dpo_notes.commands.splits import add_on_bad_row
 from dpo_notes.language.embedded import EMBEDDED
 
 # Tuned on the embedded world for two epochs: more learning rate or larger batches gain nothing on held-out pairs.
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--eval-data", help="comparisons held out for evaluation (default: a tenth of the data, at most 500)"
     )
+    add_on_bad_row(parser)
     parser.add_argument("--output", type=Path, help="the run folder (default runs/MODEL-reward-NUMBER)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder --output")
     parser.add_argument(

@@ -15,12 +15,12 @@ from dpo_notes.commands.runs import (
     all_embedded,
     carry_out,
     choose_folder,
-    load_splits,
     model_size,
     settings,
     words_of_run,
     write_config,
 )
+from dpo_notes.commands.splits import load_splits, words_on_bad_row
 from dpo_notes.language.chat import chat_template, render
 from dpo_notes.language.load import load_model
 from dpo_notes.language.pairs import PreferencePair
@@ -41,14 +41,14 @@ def train(args: argparse.Namespace) -> int:
 
     disable_progress_bar()  # of transformers, which would draw one for each file it writes
     reward_model, tokenizer = new_reward_model(*load_model(args.model))
-    pairs, eval_pairs = load_splits(args, seed=config.seed)
+    pairs, eval_pairs = load_splits(args, tokenizer, seed=config.seed)
     if main:
         counts = f"{len(pairs)} comparisons to train on, {len(eval_pairs)} held out"
         print(f"{counts}; {model_size(reward_model)} parameters")
     rows = train_reward_model(
         reward_model, pairs, tokenizer, config, eval_pairs=eval_pairs, output_dir=folder, resume=args.resume
     )
-    words = words_of_run(args, folder, command="reward-model")
+    words = words_of_run(args, folder, command="reward-model", own=words_on_bad_row(args))
     if main:
         chat = None if pairs[0].is_text else chat_template(tokenizer)
         write_config(folder, words, args, config, pairs=len(pairs), eval_pairs=len(eval_pairs), chat_template=chat)

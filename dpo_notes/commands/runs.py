@@ -114,10 +114,10 @@ def carry_out(
         _show_progress(rows, epochs=epochs, status=status, quiet=not main)
     except KeyboardInterrupt:
         code, told = 130, f"stopped; {go_on}"
-    except TrainingDiverged as error:
+    except (TrainingDiverged, InputError) as error:  # what a user can mend beforehand was found before the first row
         code, told = 1, f"dpo-notes: {error}. The last checkpoint is whole; try a lower learning rate."
     except OSError as error:
-        code, told = 1, f"dpo-notes: cannot write: {error}. The last checkpoint is whole; {go_on}"
+        code, told = 1, f"dpo-notes: cannot write: {error}. The last checkpoint is whole; once this is mended, {go_on}"
     else:
         return 0
     if main:

@@ -19,6 +19,7 @@ samples.md and checkpoint/.
 import argparse
 from pathlib import Path
 
+from dpo_notes.commands.splits import add_on_bad_row
 from dpo_notes.language.embedded import EMBEDDED
 
 # Tuned on the embedded world: reward well above the base model's while the texts stay grammatical.
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--eval-data", help="comparisons held out for evaluation (default: a tenth of the data, at most 500)"
     )
+    add_on_bad_row(parser)
     parser.add_argument("--beta", type=float, help="strength of the tie to the reference (default 0.1; embedded 1)")
     parser.add_argument("--loss", default="dpo", help="dpo or one of its relatives: cdpo, ipo, simpo, … (default dpo)")
     parser.add_argument("--output", type=Path, help="the run folder (default runs/MODEL-LOSS-NUMBER)")

@@ -5,18 +5,19 @@ from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
+from dpo_notes.commands.prompts import command_to_sample, for_a_table
 from dpo_notes.commands.report import best_accuracy, gains, read_rows, write_samples
 from dpo_notes.commands.runs import (
     all_embedded,
     answers,
     carry_out,
     choose_folder,
-    load_splits,
     model_size,
     settings,
     words_of_run,
     write_config,
 )
+from dpo_notes.commands.splits import load_splits, words_on_bad_row
 from dpo_notes.commands.train import EMBEDDED_PRESET
 from dpo_notes.language.chat import chat_template, render
 from dpo_notes.language.load import context_length, frozen_copy, load_model
@@ -39,7 +40,7 @@ def train(args: argparse.Namespace) -> int:
     disable_progress_bar()  # of transformers, which would draw one for each file it writes
     model, tokenizer = load_model(args.model)
     model.to(process_state().device)
-    pairs, eval_pairs = load_splits(args, seed=config.seed)
+    pairs, eval_pairs = load_splits(args, tokenizer, seed=config.seed)
     reference = frozen_copy(model) if loss.needs_reference else None
     if main:
         counts = f"{len(pairs)} comparisons to train on, {len(eval_pairs)} held out"
@@ -61,6 +62,7 @@ def train(args: argparse.Namespace) -> int:
         resume=args.resume,
     )
     own_words = ["--loss", args.loss] + (["--beta", str(args.beta)] if args.beta is not None else [])
+    own_words += words_on_bad_row(args)
     words = words_of_run(args, folder, command="train", own=own_words)
     if main:
         chat = None if pairs[0].is_text else chat_template(tokenizer)
@@ -74,10 +76,10 @@ def train(args: argparse.Namespace) -> int:
         training_curves(
             history, title=f"{args.loss} on {Path(args.model).name}, beta {config.beta:g}", best_accuracy=best
         ).savefig(folder / "curves.png", dpi=110)
-        write_samples(folder / "samples.md", prompts, before, after)
+        write_samples(folder / "samples.md", for_a_table(prompts), before, after)
         print(gains(history, best=best))
         print(f"curves:  {folder / 'curves.png'}\nsamples: {folder / 'samples.md'}\nmodel:   {folder / 'model'}")
-        print(f'go on:   dpo-notes sample --model {folder / "model"} --prompt "{prompts[0]}"')
+        print(f"go on:   {command_to_sample(folder, prompts[0])}")
         print("         (or `python run.py sample …`, and `python run.py lab` for the notebooks)")
     return code
 

@@ -10,6 +10,8 @@ from dpo_notes.language.chat import render
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.maths.errors import InputError
 
+MANY_CHARACTERS = 10_000  # from here on it pays to look whether a text can be shortened before it is tokenized
+
 
 @dataclass(frozen=True)
 class EncodedPair:
@@ -38,7 +40,7 @@ def encode_pairs(
     cut off there gets no end of text. Both responses keep the same prompt. One warning counts what was cut.
     Raises InputError for end of text within a text: the model would see an end where the text goes on.
     """
-    texts = [_texts(tokenizer, pair, number) for number, pair in enumerate(pairs, start=1)]
+    texts = [_numbered_texts(tokenizer, pair, number) for number, pair in enumerate(pairs, start=1)]
     return [EncodedPair(prompt, *responses) for prompt, responses in _encode_texts(tokenizer, texts, max_length)]
 
 
@@ -65,7 +67,8 @@ def encode_prompts(
 
     A prompt of more than `max_length` tokens loses its beginning; one warning counts such prompts.
     """
-    ids = [ids or [_beginning(tokenizer)] for ids in _encode(tokenizer, [prompt.rstrip(" ") for prompt in prompts])]
+    texts = [text for [text] in _shorten(tokenizer, [(prompt.rstrip(" "),) for prompt in prompts], max_length)]
+    ids = [ids or [_beginning(tokenizer)] for ids in _encode(tokenizer, texts)]
     cut = sum(len(prompt) > max_length for prompt in ids)
     if cut:
         warnings.warn(
@@ -74,15 +77,22 @@ def encode_prompts(
     return [tuple(prompt[-max_length:]) for prompt in ids]
 
 
-def _texts(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair, number: int) -> tuple[str, str, str]:
+def texts_to_encode(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair) -> tuple[str, str, str]:
+    """(prompt, chosen, rejected) as `encode_pairs` tokenizes them: rendered, and with the prompt's last spaces moved.
+
+    Raises InputError for end of text within a text, and for messages that `render` refuses. `load_pairs` takes
+    `functools.partial(texts_to_encode, tokenizer)` as a further check, and so tells the line where that stands.
+    """
     for name in ("prompt", "chosen", "rejected"):
         texts = [getattr(pair, name)] if pair.is_text else [message.content for message in getattr(pair, name)]
         if any(tokenizer.eos_token in text for text in texts):
-            raise InputError(
-                f"pair {number}: {name} holds {tokenizer.eos_token}; expected text without it: it is appended"
-            )
+            raise InputError(f"{name} holds {tokenizer.eos_token}; expected text without it: it is appended")
+    return _move_spaces(*render(tokenizer, pair))
+
+
+def _numbered_texts(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair, number: int) -> tuple[str, str, str]:
     try:
-        return _move_spaces(*render(tokenizer, pair))
+        return texts_to_encode(tokenizer, pair)
     except InputError as error:
         raise InputError(f"pair {number}: {error}") from error
 
@@ -99,6 +109,7 @@ def _encode_texts(
     """(prompt, responses) as token ids for each (prompt, response, …) of texts; warnings count straddling and cuts."""
     if max_length < 2:
         raise InputError(f"max_length is {max_length}; expected at least 2 tokens, one each for prompt and response")
+    texts = _shorten(tokenizer, texts, max_length)
     columns = [_encode(tokenizer, column) for column in zip(*texts, strict=True)]
     response_count = sum(map(len, columns[1:]))
     straddling = _count_straddling(tokenizer, texts, columns)
@@ -122,6 +133,19 @@ def _encode_texts(
             stacklevel=3,
         )
     return encoded
+
+
+def _shorten(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_length: int
+) -> Sequence[tuple[str, ...]]:
+    """The texts without what cannot be among `max_length` tokens, because no token is longer than the longest word.
+
+    Megabytes would take a minute to tokenize, only to be thrown away.
+    """
+    if all(len(text) < MANY_CHARACTERS for row in texts for text in row):
+        return texts
+    most = (max_length + 1) * max(map(len, tokenizer.get_vocab()))  # so that what is too long stays so
+    return [(prompt[-most:], *(response[:most] for response in responses)) for prompt, *responses in texts]
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:

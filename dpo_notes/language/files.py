@@ -95,14 +95,19 @@ def _csv_rows(path: Path) -> Iterator[Row]:
     start = 1
     try:
         with path.open("rb") as file:
-            lines = (_decode(path, line, number) for number, line in enumerate(_lines(file), start=1))
-            reader = csv.reader(lines, strict=True)  # strict: a forgotten quote must not swallow the rest of the file
+            damage: list[InputError] = []  # in the lines of the row that is being read
+            # strict: a forgotten quote must not swallow the rest of the file
+            reader = csv.reader(_csv_lines(path, file, damage), strict=True)
             header = next((fields for fields in reader if fields), [])
+            if damage:
+                raise damage[0]
             _check_names_once(path, header)
             start = reader.line_num + 1
             for fields in reader:
                 if fields:
-                    yield Row(f"{path}, line {start}", _csv_value(f"{path}, line {start}", header, fields))
+                    place = f"{path}, line {start}"
+                    yield Row(place, damage[0] if damage else _csv_value(place, header, fields))
+                damage.clear()
                 start = reader.line_num + 1
     except csv.Error as error:
         raise InputError(
@@ -111,6 +116,16 @@ def _csv_rows(path: Path) -> Iterator[Row]:
         ) from error
     finally:
         csv.field_size_limit(earlier_limit)
+
+
+def _csv_lines(path: Path, file: BinaryIO, damage: list[InputError]) -> Iterator[str]:
+    """Lines as text. Where one is not UTF-8 `damage` gets the error, and the line keeps its commas and quotes."""
+    for number, line in enumerate(_lines(file), start=1):
+        try:
+            yield _decode(path, line, number)
+        except InputError as error:
+            damage.append(error)
+            yield line.decode("utf-8", "replace")
 
 
 def _csv_value(place: str, header: list[str], fields: list[str]) -> dict[str, str] | InputError:

@@ -3,7 +3,7 @@
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -16,6 +16,8 @@ from dpo_notes.language.messages import Messages, as_text_or_messages, check_one
 from dpo_notes.language.wording import kind_of, listed
 from dpo_notes.maths.errors import InputError
 
+ON_BAD_ROW = ("stop", "skip")
+SHOWN = 3  # bad rows that a warning shows
 HUB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
 
@@ -48,45 +50,74 @@ class PreferencePair:
         return isinstance(self.prompt, str)
 
 
-def load_pairs(path_or_hub_name: str | PathLike, split: str | None = None) -> list[PreferencePair]:
+def load_pairs(
+    path_or_hub_name: str | PathLike,
+    split: str | None = None,
+    *,
+    on_bad_row: str = "stop",
+    check: Callable[[PreferencePair], object] | None = None,
+) -> list[PreferencePair]:
     """The comparisons of a file, a folder, the repository or a hub data set, in their order, each one checked.
 
     `path_or_hub_name`: a .jsonl, .json, .csv or .parquet file with columns prompt, chosen and rejected (others are
     ignored); a folder with one such file for each split, like train.jsonl; "embedded" for the repository's own; or
     else the name of a data set on the Hugging Face hub. `split`: "train" where not given; a file has no other.
+    `check(pair)` may find more rows bad, by an InputError. `on_bad_row`: "stop" at the first bad row, or "skip" it: then
+    one warning counts what was left out and shows the first three. Damage that hides the rows after it, as in a .json
+    list that is cut off, stops either way.
 
     Where no row has a prompt, it is the common prefix of chosen and rejected (see `common_prefix`), and one warning
     says how it was cut. One more warning counts exact duplicates, which are kept. An empty prompt is allowed.
 
     Raises InputError with one line, "FILE, line N: what came; what was expected", for the first row that cannot be
     read, lacks a column, holds something else than text or chat messages, has an empty response, or a chosen response
-    equal to the rejected one; and for a file without rows.
+    equal to the rejected one; and for a file without rows, or without a good one.
     """
+    if on_bad_row not in ON_BAD_ROW:
+        raise InputError(f"on_bad_row is {on_bad_row!r}; expected one of {', '.join(ON_BAD_ROW)}")
     source, rows = _open(path_or_hub_name, split)
     pairs: list[PreferencePair] = []
     seen: set[PreferencePair] = set()
     repeats: list[str] = []
     borders: Counter[str] = Counter()
+    bad: list[str] = []
     with_prompt = None
     for row in rows:
-        columns = _columns(row, with_prompt)
+        try:
+            columns = _columns(row, with_prompt)
+            pair, found = _checked_pair(row.place, columns, check)
+        except InputError as error:
+            if on_bad_row == "stop":
+                raise
+            bad.append(str(error))
+            continue
         with_prompt = "prompt" in columns
-        pair, found = _checked_pair(row.place, columns)
         if pair in seen:
             repeats.append(row.place)
         pairs.append(pair)
         seen.add(pair)
         borders.update(found)
+    if bad and not pairs:
+        raise InputError(f"{source}: none of {len(bad)} rows is a comparison; {bad[0]}")
     if not pairs:
         raise InputError(f"{source}: no rows; expected at least one comparison")
+    for told in _notes(source, len(pairs), bad=bad, borders=borders, repeats=repeats):
+        warnings.warn(told, stacklevel=2)
+    return pairs
+
+
+def _notes(source: str, kept: int, *, bad: list[str], borders: Counter[str], repeats: list[str]) -> Iterator[str]:
+    """What the reader of the pairs must be told: rows left out, prompts that were cut off, duplicates."""
+    if bad:
+        first = "".join(f"\n  {told}" for told in bad[:SHOWN])
+        yield f"{source}: bad rows left out: {len(bad)} of {len(bad) + kept}. The first of them:{first}"
     if borders:
         counts = ", ".join(f"{border} in {count}" for border, count in borders.most_common())
-        told = f"no prompt column (rows: {len(pairs)}); the prompt is the beginning that chosen and rejected share"
-        warnings.warn(f"{source}: {told}, cut {counts}", stacklevel=2)
+        told = f"no prompt column (rows: {kept}); the prompt is the beginning that chosen and rejected share"
+        yield f"{source}: {told}, cut {counts}"
     if repeats:
-        told = f"the first of {len(repeats)} exact duplicates of earlier pairs ({len(pairs)} in all), which are kept"
-        warnings.warn(f"{repeats[0]}: {told}", stacklevel=2)
-    return pairs
+        told = f"the first of {len(repeats)} exact duplicates of earlier pairs ({kept} in all), which are kept"
+        yield f"{repeats[0]}: {told}"
 
 
 def check_content(pair: PreferencePair) -> None:
@@ -148,14 +179,19 @@ def _columns(row: Row, with_prompt: bool | None) -> dict[str, object]:
     return row.value
 
 
-def _checked_pair(place: str, columns: dict[str, object]) -> tuple[PreferencePair, list[str]]:
+def _checked_pair(
+    place: str, columns: dict[str, object], check: Callable[[PreferencePair], object] | None
+) -> tuple[PreferencePair, list[str]]:
     """The pair of one row, and where its prompt was cut off, in words: nothing where the row had a prompt."""
     try:
-        if "prompt" not in columns:
-            return _pair_without_prompt(columns["chosen"], columns["rejected"])
-        pair = PreferencePair(*(as_text_or_messages(name, columns[name]) for name in COLUMNS))
-        check_content(pair)
-        return pair, []
+        if "prompt" in columns:
+            pair, found = PreferencePair(*(as_text_or_messages(name, columns[name]) for name in COLUMNS)), []
+            check_content(pair)
+        else:
+            pair, found = _pair_without_prompt(columns["chosen"], columns["rejected"])
+        if check is not None:
+            check(pair)
+        return pair, found
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
 

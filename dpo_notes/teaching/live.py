@@ -9,6 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from dpo_notes.maths.errors import InputError
+from dpo_notes.teaching.grid import MOST, grid_of
 from dpo_notes.teaching.picture import new_figure, picture_bundle, png_of
 
 # The controls whose handles and keys have no name that a screen reader could say.
@@ -28,10 +29,13 @@ class Explorer(W.VBox):
     and perhaps `make_buttons()`: what happens at a click, by the words on the button. Axis limits stay as `build` left
     them. Only what moves is drawn again, on a stored image of what stays: this takes half the time of a full redraw.
     Where a move or a click raises InputError, the picture stays and the message is what is said.
-    Saved in a notebook, the picture and its sentence remain for readers without a kernel.
+    Saved in a notebook, the picture and its sentence remain for readers without a kernel; on the website some controls
+    move as well, between pictures drawn beforehand: the first two, or those that `page_controls` names.
     """
 
     size = (10.0, 3.4)  # inches
+    page_controls: Sequence[str] = ()
+    page_pictures = MOST  # at most; fewer where each is a large one
 
     def __init__(self):
         self.controls = self.make_controls()
@@ -68,6 +72,16 @@ class Explorer(W.VBox):
     def values(self) -> dict[str, object]:
         """The controls' values by name."""
         return {name: control.value for name, control in self.controls.items()}
+
+    def page_grid(self) -> dict[str, list]:
+        """What can be moved on the website, with its values; every combination of them is drawn for it."""
+        can = [name for name, control in self.controls.items() if not isinstance(control, W.Text)]
+        return grid_of(self.controls, self.page_controls or can[:2], most=self.page_pictures)
+
+    def go_to(self, **place: object) -> None:
+        """Show one combination of `page_grid`."""
+        for name, value in place.items():
+            self.controls[name].value = value
 
     def refresh(self) -> None:
         """Draw the picture anew and say anew what it shows."""

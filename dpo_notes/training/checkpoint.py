@@ -1,6 +1,8 @@
 """A run's folder: metrics as they come, atomic checkpoints, exact resume. Safetensors and JSON only."""
 
+import hashlib
 import json
+import math
 import os
 import shutil
 import warnings
@@ -15,9 +17,12 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from dpo_notes.maths.errors import InputError
+from dpo_notes.training.claim import claim
 from dpo_notes.training.identity import differences
+from dpo_notes.training.step import TrainingDiverged
 
 KEPT_CHECKPOINTS = 2
+TENSORS, DETAILS = "state.safetensors", "state.json"
 DAMAGE = (OSError, ValueError, KeyError, SafetensorError)  # what reading half a checkpoint may raise
 
 
@@ -25,7 +30,8 @@ class RunFolder:
     """Everything a training loop writes while it runs. With `path` None it writes nothing.
 
     `identity` says what the run is (`identity.py`): a checkpoint of another one is refused. Without `resume` the folder
-    must not hold a run, nor may another process that is starting now take it. Raises InputError for either.
+    must not hold a run; with it, no other process may be training there, nor may one come while this object lives.
+    Raises InputError for either, and for a folder that cannot be written.
     """
 
     def __init__(self, path: str | Path | None, accelerator: Accelerator, *, identity: dict, resume: bool):
@@ -39,11 +45,7 @@ class RunFolder:
             raise self._taken()
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            try:
-                self.metrics_path.touch(exist_ok=resume)
-            except FileExistsError:
-                raise self._taken() from None
+            self._take(resume=resume)
 
     @property
     def metrics_path(self) -> Path:
@@ -69,7 +71,10 @@ class RunFolder:
         return step
 
     def write_row(self, row: dict[str, float]) -> dict[str, float]:
-        """Append one row to metrics.jsonl, and return it."""
+        """Append one row to metrics.jsonl, and return it. Raises TrainingDiverged where a loss in it is not finite."""
+        for name in ("loss", "eval/loss"):
+            if not math.isfinite(row.get(name, 0.0)):
+                raise TrainingDiverged(f"step {row['step']}: {name} {row[name]}; nothing was saved after this step")
         if self.path and self.accelerator.is_main_process:
             with self.metrics_path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -85,9 +90,9 @@ class RunFolder:
             tensors |= {f"{name}/{key}": _whole(tensor) for key, tensor in state.items()}
         if self.accelerator.is_main_process:
             with atomic_folder(self.checkpoints / f"step-{step:08d}") as folder:
-                save_file(tensors, folder / "state.safetensors")
-                details = {"step": step, "identity": self.identity}
-                (folder / "state.json").write_text(json.dumps(details), encoding="utf-8")
+                save_file(tensors, folder / TENSORS)
+                details = {"identity": self.identity, "sha256": _sha256(folder / TENSORS)}
+                (folder / DETAILS).write_text(json.dumps(details), encoding="utf-8")
             for old in self._saved()[KEPT_CHECKPOINTS:]:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
@@ -123,8 +128,10 @@ class RunFolder:
 
     def _load(self, folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
         try:
-            step = _details(folder)["step"]
-            tensors = load_file(folder / "state.safetensors")
+            step, details = int(folder.name.removeprefix("step-")), _details(folder)
+            if details["sha256"] != _sha256(folder / TENSORS):
+                raise ValueError(f"{TENSORS} is not what was written")
+            tensors = load_file(folder / TENSORS)
         except DAMAGE as error:
             warnings.warn(f"{folder} is damaged ({error}); going back to the checkpoint before it", stacklevel=3)
             return None
@@ -136,6 +143,23 @@ class RunFolder:
             if state:
                 optimizer.state[parameter] = {key: _like(tensor, parameter) for key, tensor in state.items()}
         return step
+
+    def _take(self, *, resume: bool) -> None:
+        """Make the folder, keep other processes out of it, and without `resume` be the first run in it."""
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self._claim = claim(self.checkpoints)  # held for as long as this object lives
+            self.metrics_path.touch(exist_ok=resume)
+        except BlockingIOError:
+            raise InputError(
+                f"{self.path}: another process is training there; wait until it ends, or give another folder"
+            ) from None
+        except FileExistsError:
+            raise self._taken() from None
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: {error.strerror}; expected a folder that can be written, with room in it"
+            ) from error
 
     def _taken(self) -> InputError:
         return InputError(f"{self.path} holds a run already; resume it (--resume), or give another folder")
@@ -155,7 +179,10 @@ class RunFolder:
 
 
 class atomic_folder:
-    """`with atomic_folder(path) as folder:` fills a folder aside and puts it at `path` in one move when all went well."""
+    """`with atomic_folder(path) as folder:` fills a folder aside and puts it at `path` in one move when all went well.
+
+    Raises OSError where the disk does not take it; nothing is left aside then.
+    """
 
     def __init__(self, path: Path):
         self.path, self.aside = path, path.with_name(f".{path.name}.writing")
@@ -168,6 +195,8 @@ class atomic_folder:
     def __exit__(self, kind, error, trace) -> None:
         if kind is not None:
             shutil.rmtree(self.aside, ignore_errors=True)
+            if isinstance(error, SafetensorError):  # its own way to say that a disk is full, among others
+                raise OSError(f"{self.path}: {error}") from error
             return
         for file in self.aside.rglob("*"):
             if file.is_file():
@@ -178,7 +207,12 @@ class atomic_folder:
 
 
 def _details(folder: Path) -> dict:
-    return json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    return json.loads((folder / DETAILS).read_text(encoding="utf-8"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _whole(tensor: Tensor) -> Tensor:

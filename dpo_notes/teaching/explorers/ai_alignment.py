@@ -32,6 +32,7 @@ class ImitationExplorer(Explorer):
     """The share of wrong answers: what the imitation loss thinks of it, and what we think of it."""
 
     size = (10.0, 3.6)
+    page_controls = ("count", "share")
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
         return {
@@ -85,6 +86,7 @@ class TiltExplorer(Explorer):
     """Imitating the chosen answers, round after round, against the ceiling that no reward can lift."""
 
     size = (10.0, 3.8)
+    page_controls = ("courtesy", "rounds")
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
         return {

@@ -26,6 +26,7 @@ class BugZoo(Explorer):
     """A specimen's short run beside that of the right code (dotted), its failed tests, and your diagnosis."""
 
     size = (12.6, 4.1)
+    page_controls = ("specimen", "tests")
 
     def __init__(self):
         self.specimens, self.table = specimens(), fault_table()

@@ -33,6 +33,7 @@ class Microscope(Explorer):
     """A comparison, token by token: its mask, log pi, log pi_ref, and its share of the implicit reward."""
 
     size = (11.0, 5.2)
+    page_controls = ("response", "position")
 
     def __init__(
         self,
@@ -164,6 +165,7 @@ class Padding(Explorer):
     """One response with padding on a side of it, and how far off its log-probability then is."""
 
     size = (10.0, 4.2)
+    page_controls = ("told", "amount")
 
     def __init__(
         self, model: PreTrainedModel, prompt: Sequence[int], response: Sequence[int], *, pad_id: int, other_id: int

@@ -98,6 +98,7 @@ class Displacement(Explorer):
     """Four answers in the plane of two features: where the chosen one must lie to gain, and what a few steps do."""
 
     size = (10.0, 3.8)
+    page_controls = ("angle", "steps")
 
     def make_controls(self):
         return {
@@ -175,6 +176,7 @@ class TwoFaces(Explorer):
     """SGD and Adam on one comparison: the margin over the steps, and over beta after a number of steps."""
 
     size = (11.0, 3.8)
+    page_controls = ("beta", "steps")
 
     def __init__(self):
         self.betas = torch.tensor(BETAS, dtype=torch.float64)

@@ -16,12 +16,20 @@ from dpo_notes.language.continuation import Continuation
 from dpo_notes.language.generate import next_token_probs
 from dpo_notes.maths.entropy import cross_entropy, entropy
 from dpo_notes.maths.optimum import kl_divergence
+from dpo_notes.teaching.grid import grid_of
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.teaching.plots import POLICY, REFERENCE, TRUTH, open_axes
 from dpo_notes.teaching.tokens import drawable, token_words
 
 SHOWN = 10  # tokens with a bar
 LONGEST_TITLE = 95  # letters
+PROMPTS = (  # to choose from where nobody can type; the one that the explorer begins with comes first
+    "Where is Shanghai?",
+    "Where is Shanghai? Shanghai is",
+    "Review of The Silent Harbour:",
+    "The plot was",
+    "Thank you for",
+)
 
 
 def sampling_controls() -> dict[str, W.ValueWidget]:
@@ -49,6 +57,10 @@ class NextToken(Explorer):
     def make_controls(self):
         prompt = W.Text(value=self.so_far.prompt, description="prompt", layout={"width": "40em"})
         return {"prompt": prompt, **sampling_controls()}
+
+    def page_grid(self):
+        prompts = [self.so_far.prompt, *PROMPTS]
+        return {"prompt": prompts} | grid_of(self.controls, ["temperature"], most=self.page_pictures // len(prompts))
 
     def make_buttons(self):
         return {
@@ -145,6 +157,7 @@ class Cutting(Explorer):
     """Thirteen words before and after temperature, top-k and top-p: what is cut off, and how open the rest is."""
 
     size = (10.0, 3.4)
+    page_controls = ("shape", "temperature", "top_p")
 
     def make_controls(self):
         style = {"description_width": "initial"}

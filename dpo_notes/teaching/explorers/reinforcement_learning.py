@@ -37,6 +37,7 @@ class DiscountExplorer(Explorer):
     """A discount slider: optimal values, best moves, and which way the cat takes."""
 
     size = (10.0, 3.7)
+    page_pictures = 60
 
     def make_controls(self):
         return {"discount": W.FloatSlider(value=0.9, min=0.05, max=0.999, step=0.001, description="discount")}
@@ -80,6 +81,7 @@ class LearningExplorer(Explorer):
     """
 
     size = (10.0, 3.7)
+    page_controls, page_pictures = ("rate", "baseline", "update"), 60
     cats = CATS
     longest = 60  # steps of an episode that are shown
 
@@ -170,6 +172,7 @@ class NoiseExplorer(Explorer):
     """How far estimates of one gradient component scatter about the exact value: episodes an estimate, and baseline."""
 
     size = (10.0, 3.4)
+    page_controls = ("episodes", "baseline")
 
     def __init__(self):
         generator = torch.Generator().manual_seed(2)

@@ -94,6 +94,7 @@ class ReadingHead(Explorer):
     """
 
     size = (10.0, 4.2)
+    page_controls = ("padding", "side", "rule")
 
     def __init__(
         self, reward_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, prompt: str, response: str

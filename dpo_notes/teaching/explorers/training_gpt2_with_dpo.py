@@ -24,6 +24,7 @@ from dpo_notes.teaching.tokens import drawable
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.losses_by_name import LOSSES
 
+MOMENTS = 40  # of a run on the website, besides its end
 LOOK_EVERY = 20  # steps between two looks at the held-out pairs
 SECONDS = 0.25  # between two pictures while training goes on
 
@@ -53,6 +54,7 @@ class LiveTraining(Explorer):
         self.config, self.beside, self.best = config, beside, best
         self.total = config.epochs * -(-len(pairs) // config.batch_size)
         self.policy, self.settings, self.due = None, {}, 0.0
+        self.recorded: Rows = []  # a whole run, for the website
         self.loop = LiveLoop(self._begin, self._follow)
         super().__init__()
 
@@ -63,6 +65,18 @@ class LiveTraining(Explorer):
             "beta": W.FloatLogSlider(value=self.config.beta, min=-2, max=1, step=0.05, description="beta"),
             "learning_rate": W.FloatLogSlider(value=self.config.learning_rate, **rates),
         }
+
+    def page_grid(self):
+        """One run with the settings as they are, to be wound forwards and back."""
+        return {"step": sorted({*range(0, self.total, -(-self.total // MOMENTS)), self.total})}
+
+    def go_to(self, step):
+        self.loop.pause()
+        if not self.recorded:
+            self.recorded = [row for row in self._begin() if row]
+        self.loop.rows = [row for row in self.recorded if row["step"] <= step and step > 0]
+        self.loop.state = "paused" if self.loop.rows else "ready"
+        self.refresh()
 
     def make_buttons(self):
         return {"Start": self.loop.start, "Pause": self.loop.pause, "Reset": self.loop.reset}

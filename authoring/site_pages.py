@@ -1,0 +1,77 @@
+"""A notebook as the website shows it: links that lead somewhere, pictures beside the page, explorers that move."""
+
+import base64
+import html
+import io
+import re
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell, new_output
+from PIL import Image
+
+from authoring.addresses import ROOT, binder, colab, source
+
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def page_of(path: Path, pages: list[str], explorers: dict[str, str], pictures: Path, address: str) -> NotebookNode:
+    """The notebook at `path`, changed for the website.
+
+    pages: the notebooks that have a page, as paths below notebooks/. explorers: HTML by cell id. pictures: a folder for
+    the pictures, and its address as seen from the page.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(lambda link: f"]({target_of(link[1], path, pages)})", cell.source)
+        elif cell.id in explorers:
+            cell.outputs = [html_output(explorers[cell.id])]
+        else:
+            outputs = [
+                picture_output(output, pictures, address, f"{cell.id}-{number}")
+                for number, output in enumerate(cell.outputs)
+            ]
+            cell.outputs = outputs
+    if path.parent.name == "notebooks":
+        notebook.cells.insert(1, run_it(f"notebooks/{path.name}"))
+    return notebook
+
+
+def target_of(target: str, path: Path, pages: list[str]) -> str:
+    """Where a link of the notebook at `path` leads on the website: to a page, or to the file in the repository."""
+    if "://" in target:
+        return target
+    file, _, heading = target.partition("#")
+    anchor = f"#{heading.lower()}" if heading else ""
+    if not file:
+        return anchor
+    here = (path.parent / file).resolve()
+    is_page = here.is_relative_to(ROOT / "notebooks") and here.relative_to(ROOT / "notebooks").as_posix() in pages
+    return file + anchor if is_page else source(here.relative_to(ROOT).as_posix()) + anchor
+
+
+def run_it(path: str) -> NotebookNode:
+    """The line below the title that says where this notebook can be run."""
+    links = {"Colab": colab(path), "Binder": binder(path), "its source": source(path)}
+    said = " · ".join(f'<a href="{html.escape(link)}">{words}</a>' for words, link in links.items())
+    return new_markdown_cell(f'<p class="run-it">Run this notebook: {said}</p>')
+
+
+def picture_output(output: NotebookNode, pictures: Path, address: str, name: str) -> NotebookNode:
+    """An output with its PNG in a file of its own, and the sentence of the picture as alternative text."""
+    data = output.get("data", {})
+    if "image/png" not in data:
+        return output
+    picture = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    pictures.mkdir(parents=True, exist_ok=True)
+    picture.save(pictures / f"{name}.webp", lossless=True)
+    words = html.escape(output.metadata.get("image/png", {}).get("alt", data.get("text/plain", "")))
+    width, height = picture.size
+    return html_output(f'<img width="{width}" height="{height}" alt="{words}" src="{address}/{name}.webp">')
+
+
+def html_output(code: str) -> NotebookNode:
+    return new_output("display_data", data={"text/html": code})

@@ -1,0 +1,88 @@
+"""python run.py student [FOLDER]    a copy for a class: the notebooks without hints and without any way to a solution
+
+Without a name: build/student. The copy holds all that it takes to start (run.py, the package, the data), and the
+notebooks with their blanks. What is left out: notebooks/solutions, every hint with its link, the teacher's guide, tests
+and tools. The checkers work as ever: they are in the package, which therefore knows the answers. A copy that stands
+there already is made anew; a folder of anything else is left alone.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDENT = ROOT / "build" / "student"
+COPIED = (
+    "run.py",
+    "pyproject.toml",
+    "requirements.txt",
+    "environment.yml",
+    "LICENSE",
+    "LICENSE-TEXT",
+    "data",
+    "dpo_notes",
+)
+HINT = "hint"  # the tag of a cell with a hint, which also holds the link to the solution
+README = """\
+# dpo-notes, student copy
+
+You need Python 3.11 or 3.12; nothing else.
+
+```
+python run.py lab      # sets up the folder .venv (once), then opens the notebooks in JupyterLab
+python run.py doctor   # says whether this machine is ready
+```
+
+Begin with [00 Start here](notebooks/00_start_here.ipynb). In each exercise put your answer in place of the dots and run the
+cell: it says "right", or which mistake it looks like. Save the notebook, and return the file (.ipynb) under its own name.
+"""
+
+
+def without_hints(notebook: NotebookNode) -> NotebookNode:
+    """The notebook as students get it: all cells but the hints."""
+    kept = [cell for cell in notebook.cells if HINT not in cell.metadata.get("tags", [])]
+    return NotebookNode({**notebook, "cells": kept})
+
+
+def build(folder: Path) -> int:
+    """Write the copy to `folder`, and return how many notebooks it holds. Raises FileExistsError for a foreign folder."""
+    if folder.exists() and any(folder.iterdir()) and not _is_copy(folder):
+        raise FileExistsError(f"{folder} holds something else than a student copy: remove it, or name another folder")
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "notebooks").mkdir(parents=True)
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / "README.md").write_text(README, encoding="utf-8", newline="\n")
+    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    for path in paths:
+        notebook = without_hints(nbformat.read(path, as_version=4))
+        nbformat.validate(notebook)
+        text = nbformat.writes(notebook) + "\n"
+        (folder / "notebooks" / path.name).write_text(text, encoding="utf-8", newline="\n")
+    return len(paths)
+
+
+def _is_copy(folder: Path) -> bool:
+    readme = folder / "README.md"
+    return readme.exists() and readme.read_text(encoding="utf-8").startswith(README.partition("\n")[0])
+
+
+def main(words: list[str]) -> int:
+    folder = Path(words[0]) if words else STUDENT
+    try:
+        count = build(folder)
+    except OSError as error:
+        print(f"run.py student: {error}", file=sys.stderr)
+        return 1
+    print(f"{folder}: {count} notebooks without hints and solutions, the package and the data")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

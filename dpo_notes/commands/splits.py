@@ -1,0 +1,48 @@
+"""How a command reads its comparisons: what becomes of bad rows, and what is held out."""
+
+import argparse
+from functools import partial
+
+from dpo_notes.language.embedded import EMBEDDED
+from dpo_notes.language.pairs import ON_BAD_ROW, PreferencePair, load_pairs
+
+HELD_OUT_SHARE, HELD_OUT_LIMIT = 0.1, 500
+
+Pairs = list[PreferencePair]
+
+
+def add_on_bad_row(parser: argparse.ArgumentParser) -> None:
+    """The option --on-bad-row of every command that reads comparisons."""
+    parser.add_argument(
+        "--on-bad-row",
+        choices=ON_BAD_ROW,
+        default="stop",
+        help="stop at a row that is no comparison (default), or skip such rows, and say how many and which",
+    )
+
+
+def words_on_bad_row(args: argparse.Namespace) -> list[str]:
+    """The words that say so again when a run goes on; none for the default."""
+    return [] if args.on_bad_row == "stop" else ["--on-bad-row", args.on_bad_row]
+
+
+def read_pairs(args: argparse.Namespace, tokenizer, name: str, split: str | None = None) -> Pairs:
+    """The comparisons of this name, with bad rows as --on-bad-row says: also those that this tokenizer cannot take."""
+    from dpo_notes.language.encode import texts_to_encode
+
+    return load_pairs(name, split, on_bad_row=args.on_bad_row, check=partial(texts_to_encode, tokenizer))
+
+
+def load_splits(args: argparse.Namespace, tokenizer, *, seed: int) -> tuple[Pairs, Pairs]:
+    """(training pairs, held-out pairs): the second from --eval-data, or the repository's test file, or held out here."""
+    import torch
+
+    from dpo_notes.language.split import hold_out
+
+    pairs = read_pairs(args, tokenizer, args.data)
+    if args.eval_data is not None:
+        return pairs, read_pairs(args, tokenizer, args.eval_data)
+    if args.data == EMBEDDED:
+        return pairs, read_pairs(args, tokenizer, EMBEDDED, "test")
+    generator = torch.Generator().manual_seed(seed)
+    return hold_out(pairs, share=HELD_OUT_SHARE, limit=HELD_OUT_LIMIT, generator=generator)

@@ -1,0 +1,60 @@
+"""python -m dpo_notes.teaching.grading.notebook_process TASK.json    run one returned notebook, and say its answers
+
+For `dpo-notes grade` only. The task holds the notebook's code and the arguments for its functions. Standard output gets
+one line of JSON for each answer as soon as it is given, so that what comes later takes none away. Nothing that is said
+here is believed: the process that started this one judges.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from dpo_notes.teaching.grading import confinement
+
+
+def main(task_file: str) -> None:
+    task = json.loads(Path(task_file).read_text(encoding="utf-8"))
+    private = Path.cwd()
+    confinement.confine_files(private)  # while there is one thread only: it holds for those that come after
+    lines = _take_standard_output()
+
+    # After the confinement, and before the limit of memory, which counts from here.
+    import torch  # noqa: F401
+    import transformers  # noqa: F401
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from dpo_notes.teaching.exercises import checking
+    from dpo_notes.teaching.grading.answers import reported
+
+    def say(**words: object) -> None:
+        lines.write(json.dumps(words) + "\n")
+        lines.flush()
+
+    def check(number: str, answer: object) -> None:
+        say(number=number, answer=reported(answer, task["cases"].get(number)))
+
+    checking.check = check  # the notebook imports it from here
+    shell = InteractiveShell.instance()
+    confinement.limit(seconds=task["seconds"], memory=task["memory"])
+    confinement.refuse_what_no_exercise_needs(private)
+    say(ready=True)
+    for name, source in task["cells"]:
+        result = shell.run_cell(source, store_history=False)
+        if not result.success:
+            error = result.error_before_exec or result.error_in_exec
+            say(cell=name, error=f"{type(error).__name__}: {error}"[:200])
+    say(finished=True)
+
+
+def _take_standard_output():
+    """Standard output for the answers alone; whatever the notebook prints goes nowhere."""
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    return lines
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
