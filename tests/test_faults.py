@@ -146,9 +146,10 @@ def test_a_new_run_where_nothing_can_be_written_is_one_line_before_any_training(
 
 
 def wait_for_rows(run: Path, count: int) -> None:
-    """Wait until the run has written so many rows."""
-    rows = run / "metrics.jsonl"
+    """Wait until the run has written so many rows, for two minutes at most."""
+    rows, deadline = run / "metrics.jsonl", time.monotonic() + 120
     while not rows.exists() or rows.read_text().count("\n") < count:
+        assert time.monotonic() < deadline, f"no {count} rows in {rows}"
         time.sleep(0.005)
 
 
@@ -196,9 +197,10 @@ def test_a_run_is_not_resumed_while_it_still_runs(process, train, folder, tmp_pa
     os.kill(first.pid, signal.SIGSTOP)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     said, code = train(*words(folder, run), "--resume")
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     os.kill(first.pid, signal.SIGCONT)
     first.join()
+    assert after == before
     assert (the_line(said), code) == (
         f"dpo-notes: {run}: another process is training there; wait until it ends, or give another folder",
         2,

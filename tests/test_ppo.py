@@ -289,7 +289,7 @@ def test_the_saved_model_is_the_policy_alone(tmp_path):
 
 def test_a_policy_that_diverges_stops_the_run_and_names_round_and_step():
     policy = opinionated_model(6)
-    rows = start(policy, beta=1e37)
+    rows = start(policy, beta=1e38)
     next(rows)
     before = copy.deepcopy(policy.state_dict())
     with pytest.raises(TrainingDiverged, match="round 2, optimizer step 5: loss"):

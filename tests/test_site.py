@@ -278,8 +278,8 @@ def test_every_slider_moves_picture_and_sentence_by_keyboard(path, opened):
             handle.focus()
             outline = handle.evaluate("handle => getComputedStyle(handle).outlineStyle")
             assert outline == "solid"
-            before, word = figure.evaluate(PLACE), handle.get_attribute("aria-valuetext")
             handle.press("Home")
+            before, word = figure.evaluate(PLACE), handle.get_attribute("aria-valuetext")
             handle.press("ArrowRight")
             after = figure.evaluate(PLACE)
             assert after[0] != before[0] and after[1] != before[1]

@@ -9,12 +9,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.batches import Batch, collate_pairs, in_order_of_length
 from dpo_notes.language.encode import EncodedPair, encode_pairs
-from dpo_notes.language.head import head_sees_only, predicted_logps, unwrapped
+from dpo_notes.language.head import head_sees_only, unwrapped
 from dpo_notes.language.load import context_length
 from dpo_notes.language.packed import can_pack, pack_pairs, packed_token_logps
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.maths.errors import InputError
-from dpo_notes.maths.logps import sequence_logps, token_logps
+from dpo_notes.maths.logps import picked_logps, sequence_logps, token_logps
 
 PAIRS_PER_FORWARD = 16
 
@@ -80,8 +80,7 @@ def batch_logps(
 def response_token_logps(model: nn.Module, batch: Batch) -> Float[Tensor, "rows time"]:
     """Log-probability of each response token, in nats, indexed like `batch.input_ids`; 0 outside the responses."""
     tokens = batch.input_ids.flatten()[batch.response_index]
-    before = batch.response_index - 1  # the position before a token predicts it
-    return at_responses(predicted_logps(model, before, tokens, input_ids=batch.input_ids), batch)
+    return at_responses(picked_logps(response_logits(model, batch), tokens), batch)
 
 
 def at_responses(values: Float[Tensor, " tokens *each"], batch: Batch) -> Float[Tensor, "rows time *each"]:
