@@ -255,7 +255,8 @@ def opened(chromium, small_site):
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("requestfailed", lambda request: complaints.append(request.url))
-        page.goto((small_site / name).as_uri())
+        name, asked, query = name.partition("?")
+        page.goto((small_site / name).as_uri() + asked + query)
         return page
 
     yield open_page
