@@ -282,9 +282,10 @@ def test_every_slider_moves_picture_and_sentence_by_keyboard(path, opened):
             handle.press("Home")
             before, word = figure.evaluate(PLACE), handle.get_attribute("aria-valuetext")
             handle.press("ArrowRight")
+            assert figure.evaluate(PLACE)[0] != before[0] and handle.get_attribute("aria-valuetext") != word
+            handle.press("End")  # neighbours may have the same to say
             after = figure.evaluate(PLACE)
             assert after[0] != before[0] and after[1] != before[1]
-            assert handle.get_attribute("aria-valuetext") != word
             picture = figure.locator("img")
             assert picture.get_attribute("alt") == after[1]
             page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=picture.element_handle())
