@@ -22,7 +22,7 @@ from dpo_notes.training.frontier.record import circumstances, write_record
 FILE = DATA / "recorded" / "trl-side-by-side" / "run.json"
 COMMAND = "python benchmarks/trl_side_by_side.py"
 STEPS = 50
-CONFIG = DPOConfig(learning_rate=2e-4, batch_size=8, epochs=1, warmup_fraction=0.0, eval_samples=0, precision="fp32")
+CONFIG = DPOConfig(learning_rate=8e-4, batch_size=8, epochs=1, warmup_fraction=0.0, eval_samples=0, precision="fp32")
 REWARDS = [f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")]
 SHARED = ["loss", "grad_norm", "learning_rate", *REWARDS, "logps/chosen", "logps/rejected"]  # both log them, named so
 PLAIN = {"use_cpu": True, "optim": "adamw_torch", "gradient_checkpointing": False, "logging_steps": 1}

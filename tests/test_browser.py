@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab_page import COUNT_PICTURES, TOKEN, browser, browser_path, close, explorers, explorers_only, lab, open_and_run
+from lab_page import COUNT_PICTURES, TOKEN, close, explorers, explorers_only, lab, open_and_run
 from nbformat.v4 import new_markdown_cell, new_notebook
 from playwright.sync_api import Browser, Locator, TimeoutError
 
@@ -70,16 +70,8 @@ NOT_SET = """
 # MathJax marks what it cannot read as an error, and shows a command that it does not know in red.
 BROKEN = "formulas => formulas.map(formula => formula.closest('.jp-Cell').innerText)"
 
+pytest_plugins = ["browser_fixtures"]
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")  # no longer: Playwright keeps an event loop running, and other tests start their own
-def chromium():
-    if browser_path() is None:
-        words = "no Chromium or Chrome found (on Debian: apt install chromium)"
-        pytest.fail(words) if os.environ.get("DPO_NOTES_BROWSER") == "required" else pytest.skip(words)
-    with browser() as program:
-        yield program
 
 
 @pytest.fixture(scope="module")

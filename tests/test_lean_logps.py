@@ -47,8 +47,8 @@ def test_equal_logits_give_one_part_of_the_vocabulary():
     torch.testing.assert_close(logps, torch.full((3,), -math.log(50)))
 
 
-def test_one_tensor_of_the_logits_size_is_kept_for_the_gradient(problem):
-    """The plain form keeps the logits twice over; counted by what autograd saves."""
+def test_autograd_saves_no_tensor_of_the_logits_size(problem):
+    """The one that there is stands beside what autograd saves, to be overwritten; the plain form saves its logits."""
     states, head, tokens, _ = problem
 
     def kept(way) -> int:
@@ -57,5 +57,5 @@ def test_one_tensor_of_the_logits_size_is_kept_for_the_gradient(problem):
             way()
         return sum(size == 20 * 50 for size in sizes)
 
-    assert kept(lambda: lean_picked_logps(states, head, tokens)) == 0  # its one tensor is kept beside those
+    assert kept(lambda: lean_picked_logps(states, head, tokens)) == 0
     assert kept(lambda: picked_logps(states @ head.T, tokens)) >= 1

@@ -18,7 +18,6 @@ from urllib.parse import unquote
 import ipywidgets as W
 import pytest
 from bs4 import BeautifulSoup
-from lab_page import browser, browser_path
 from notebook_page import Page
 
 from authoring import addresses
@@ -30,6 +29,8 @@ from dpo_notes.teaching.grid import MOST
 from dpo_notes.teaching.live import Explorer
 
 ROOT = Path(__file__).resolve().parent.parent
+pytest_plugins = ["browser_fixtures"]
+
 NOTEBOOKS = ROOT / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 SMALL = [NOTEBOOKS / "00_start_here.ipynb", NOTEBOOKS / "01_language_models.ipynb"]
@@ -233,15 +234,6 @@ def resolves(link: str, page: Path, pages: dict[Path, BeautifulSoup]) -> bool:
 # In a browser.
 
 PLACE = "figure => [figure.querySelector('img').src, figure.querySelector('[role=status]').innerText]"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if browser_path() is None:
-        words = "no Chromium or Chrome found (on Debian: apt install chromium)"
-        pytest.fail(words) if os.environ.get("DPO_NOTES_BROWSER") == "required" else pytest.skip(words)
-    with browser() as program:
-        yield program
 
 
 @pytest.fixture

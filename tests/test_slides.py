@@ -1,15 +1,15 @@
 """Decks: they load nothing from the network, lead from one to another, and nothing on a slide is out of reach."""
 
-import os
 import re
 from pathlib import Path
 
 import pytest
-from lab_page import browser, browser_path
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from notebook_page import Page
 
 from authoring import deck_files, slides
+
+pytest_plugins = ["browser_fixtures"]
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PATH = NOTEBOOKS / "06_bradley_terry.ipynb"
@@ -103,15 +103,6 @@ OVERFLOWS = """() => {
   const scrolls = getComputedStyle(slide).overflowY === "auto";
   return {wide: inner.width > 1280.5 * scale || slide.scrollWidth > 1281, tall: inner.height > 720.5 * scale && !scrolls, scrolls};
 }"""
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    if browser_path() is None:
-        words = "no Chromium or Chrome found (on Debian: apt install chromium)"
-        pytest.fail(words) if os.environ.get("DPO_NOTES_BROWSER") == "required" else pytest.skip(words)
-    with browser() as program:
-        yield program
 
 
 @pytest.mark.browser

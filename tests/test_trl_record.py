@@ -28,4 +28,4 @@ def test_both_begin_at_log_2_and_stay_together(record):
     for row in rows:
         assert row["ours/loss"] == pytest.approx(row["trl/loss"], rel=1e-4)
         assert row["ours/grad_norm"] == pytest.approx(row["trl/grad_norm"], rel=1e-2)
-    assert min(row["ours/loss"] for row in rows) < 0.68  # they went some way, below log 2
+    assert min(row["ours/loss"] for row in rows) < 0.6  # they went some way

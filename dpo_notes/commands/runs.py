@@ -17,13 +17,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.embedded import EMBEDDED
 from dpo_notes.language.generate import sample
-from dpo_notes.language.pairs import PreferencePair, load_pairs
-from dpo_notes.language.split import hold_out
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.device import process_state
 from dpo_notes.training.step import TrainingDiverged
-
-HELD_OUT_SHARE, HELD_OUT_LIMIT = 0.1, 500
 
 Row = dict[str, float]
 
@@ -42,17 +38,6 @@ def settings(config_class: type, assignments: Sequence[str], values: Mapping[str
 def all_embedded(args: argparse.Namespace) -> bool:
     """Whether model and data are the repository's, for which the presets hold."""
     return args.model == EMBEDDED and args.data == EMBEDDED
-
-
-def load_splits(args: argparse.Namespace, *, seed: int) -> tuple[list[PreferencePair], list[PreferencePair]]:
-    """(training pairs, held-out pairs): the second from --eval-data, or the repository's test file, or held out here."""
-    pairs = load_pairs(args.data)
-    if args.eval_data is not None:
-        return pairs, load_pairs(args.eval_data)
-    if args.data == EMBEDDED:
-        return pairs, load_pairs(EMBEDDED, split="test")
-    generator = torch.Generator().manual_seed(seed)
-    return hold_out(pairs, share=HELD_OUT_SHARE, limit=HELD_OUT_LIMIT, generator=generator)
 
 
 def choose_folder(args: argparse.Namespace, *, kind: str) -> Path:

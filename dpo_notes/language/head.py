@@ -10,16 +10,15 @@ from torch import Tensor, nn
 from dpo_notes.maths.lean_logps import lean_picked_logps
 from dpo_notes.maths.logps import picked_logps
 
-PLAIN_HEADS = ("gpt2", "gpt_neox", "llama")  # model types whose logits are states times weights, and nothing after it
-
 
 def predicted_logps(
     model: nn.Module, index: Int[Tensor, " tokens"], tokens: Int[Tensor, " tokens"], **inputs: object
 ) -> Float[Tensor, " tokens"]:
     """Log-probability of each of `tokens`, in nats, as predicted at position `index` of the model's flattened `inputs`.
 
-    No other position passes through the head. On a CPU the logits are not even kept (`lean_picked_logps`); under
-    autocast, where matrices are multiplied in bfloat16, and for heads that do more than multiply, they are.
+    For models whose logits are what the head makes, and nothing after it. No other position passes through the head. On
+    a CPU the logits are not even kept (`lean_picked_logps`); under autocast, where matrices are multiplied in bfloat16,
+    and on other devices they are.
     """
     if not _allows_lean(unwrapped(model)):
         with head_sees_only(model, index):
@@ -55,8 +54,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 def _allows_lean(model: nn.Module) -> bool:
     head = model.get_output_embeddings()
     return (
-        model.config.model_type in PLAIN_HEADS
-        and head.bias is None
+        head.bias is None
         and head.weight.device.type == "cpu"
         and head.weight.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")

@@ -13,7 +13,8 @@ from transformers import AttentionInterface, PreTrainedModel
 from dpo_notes.language.encode import EncodedPair
 from dpo_notes.language.head import predicted_logps, unwrapped
 
-PACKABLE = ("gpt2", "gpt_neox", "llama")  # model types; others may attend in ways that packed_attention does not know
+# Model types; others may attend in ways that packed_attention does not know, or change logits after the head.
+PACKABLE = ("gpt2", "gpt_neox", "llama")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ def lean_picked_logps(
     """Log-probability of one picked token for each hidden state, in nats; the same as the plain form, in less memory.
 
     Plain: picked_logps(states @ head.T, tokens). For GPT-2's 50,257 words the logits are by far the largest tensor of a
-    step, and autograd makes four or five more of their size, each written to memory and read again. Here there is one:
+    step, and autograd makes more of their size, each written to memory and read again. Here there is one:
     the logits become their exponentials in place, and in the backward pass the gradient of the logits, in place again:
 
     d logp / d logits[v] = 1[v = token] - softmax(logits)[v]        (equation 01.12 of the notebooks, with the sign of logp)
