@@ -3,7 +3,7 @@
 python run.py             train the embedded GPT-2 with DPO; says where curves and samples are and how to go on
 python run.py lab         open the notebooks in JupyterLab
 python run.py doctor      say whether this machine is ready, and how to mend what is not
-python run.py test        run the tests; --fast without notebooks, browser and slow ones, --slow with everything
+python run.py test        run the tests; --fast without notebooks, browser and processes, --slow with everything
 python run.py audit       ask whether anything that we pin is known to be unsafe (needs the network)
 python run.py notebooks   for authors: execute the notebooks in place, all of them or those named
 python run.py site        for teachers: the notebooks as a website that needs no Python, in build/site
@@ -57,7 +57,7 @@ JOBS["site"] = [str(ROOT / "authoring" / "build_site.py")]
 JOBS["slides"] = [str(ROOT / "authoring" / "slides.py")]
 JOBS["student"] = [str(ROOT / "authoring" / "student.py")]
 TEST_SCOPES = {
-    "--fast": ["-m", "not (slow or notebooks or browser)", "-n", "logical", "--maxprocesses", "4"],  # of pytest-xdist
+    "--fast": ["-m", "not (slow or notebooks or browser or processes)", "-n", "logical", "--maxprocesses", "4"],
     "--slow": [],
 }
 

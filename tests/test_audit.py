@@ -11,6 +11,8 @@ import pytest
 
 from authoring import audit
 
+pytestmark = pytest.mark.processes  # each asks pip, in a process, whether what is installed fits together
+
 HOLE = {"id": "PYSEC-2024-1", "fixed_in": ["9.1", "10.0"], "link": "https://osv.dev/x", "withdrawn": None}
 
 

@@ -30,7 +30,10 @@ from safetensors.torch import load_file, save_file
 from dpo_notes.language.pairs import PreferencePair
 
 pytest_plugins = ["run_fixtures"]
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="sends signals and mounts disks as Unix does")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(os.name == "nt", reason="sends signals and mounts disks as Unix does"),
+]
 
 FIELDS = {"batch_size": 2, "eval_samples": 4, "checkpoint_every": 2, "learning_rate": 1e-3, "max_length": 96}
 ONE_CHECKPOINT = 500  # kilobytes, of the tiny model

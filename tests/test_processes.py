@@ -11,7 +11,10 @@ from runs import assert_same_end, prepare, rows_in, train_by_command, train_from
 from two_processes import SETTINGS, SPLIT
 
 pytest_plugins = ["run_fixtures"]
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="torchrun starts no gloo processes on Windows")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(os.name == "nt", reason="torchrun starts no gloo processes on Windows"),
+]
 HERE = Path(__file__).parent
 
 

@@ -9,7 +9,7 @@ import pytest
 from runs import assert_same_end, prepare, rows_in, train_and_be_killed, train_and_die_saving, train_from
 
 pytest_plugins = ["run_fixtures"]
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
+pytestmark = [pytest.mark.processes, pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")]
 SETTINGS = {"batch_size": 2, "epochs": 3, "eval_every": 7, "eval_samples": 4, "checkpoint_every": 4}
 PLACES = (  # where a run is killed, in turn, and at which call; calls are counted anew in each process
     ("before an update of the weights", 3),  # no checkpoint yet: from the start again
