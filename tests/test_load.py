@@ -134,6 +134,16 @@ def write(name: str, content: str) -> Callable[[Path], object]:
             lambda folder: edit_config(folder, n_embd=64),
             r"transformer.h.0.attn.c_attn.bias has shape \(96,\); expected \(192,\), as in config.json",
         ),
+        (
+            lambda folder: edit_weights(folder, lambda weights: weights["transformer.ln_f.bias"][3:5].fill_(torch.nan)),
+            "transformer.ln_f.bias has 2 entries that are NaN or infinite; expected finite numbers",
+        ),
+        (
+            lambda folder: edit_weights(
+                folder, lambda weights: weights["transformer.wpe.weight"][0, 0].fill_(torch.inf)
+            ),
+            "transformer.wpe.weight has 1 entries that are NaN or infinite; expected finite numbers",
+        ),
         (remove("config.json"), "cannot load a model from .*config.json"),
         (write("config.json", "{"), "cannot load a model from .*not a valid JSON file"),
         (lambda folder: edit_config(folder, model_type="nonesuch"), "cannot load a model from .*nonesuch"),
