@@ -1,5 +1,6 @@
 """The explorers of notebook 09: controls are set, artists and words are read."""
 
+import ipywidgets as W
 import pytest
 import torch
 
