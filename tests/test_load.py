@@ -4,13 +4,14 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import LlavaConfig, MambaConfig, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from dpo_notes.language import embedded, load
@@ -269,6 +270,13 @@ def test_only_the_cache_is_asked_where_the_hub_is_silent(monkeypatch, silent):
     with pytest.raises(InputError):
         load_model("gpt2")
     assert asked == {"gpt2": silent}
+
+
+def test_a_model_that_names_no_context_is_told_in_one_line(tiny_model):
+    """A picture-and-text model keeps it in a configuration within; one without any (as Mamba) is refused."""
+    assert context_length(SimpleNamespace(config=LlavaConfig())) == LlavaConfig().text_config.max_position_embeddings
+    with pytest.raises(InputError, match="^SimpleNamespace: no max_position_embeddings in its configuration"):
+        context_length(SimpleNamespace(config=MambaConfig()))
 
 
 def test_a_frozen_copy_is_independent_and_asks_for_no_gradient(tiny_model):

@@ -77,8 +77,11 @@ def check_tokenizer_fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
 
 
 def context_length(model: PreTrainedModel) -> int:
-    """The longest sequence the model can take, in tokens (1024 for GPT-2)."""
-    return model.config.max_position_embeddings
+    """The longest sequence the model can take, in tokens (1024 for GPT-2). Raises InputError where it does not say."""
+    length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if length is None:
+        raise InputError(f"{type(model).__name__}: no max_position_embeddings in its configuration; expected a context")
+    return length
 
 
 def _check_weights(report: dict, *, name: str) -> None:
