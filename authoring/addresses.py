@@ -1,16 +1,20 @@
-"""python authoring/addresses.py    print the README's badges
+"""python authoring/addresses.py    write the repository's address into the README's badges and the notebooks' first code cells
 
 Every address of the repository is made here from `Repository` under `project.urls` in pyproject.toml, the one place
-where it stands: who moves the repository changes it there, and the README's badges to what this prints (a test compares
-them).
+where it stands: who moves the repository changes it there, and calls this (a test compares).
 """
 
+import re
 import tomllib
 from pathlib import Path
+
+import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 BRANCH = "main"
 FIRST = "notebooks/00_start_here.ipynb"
+COLAB = "colab"  # the id of the cell that fetches the package on Colab, where a notebook comes alone
+BADGES = re.compile(r"(?:\[!\[Open .*\n)+")
 
 
 def repository() -> str:
@@ -42,10 +46,42 @@ def badges() -> str:
     )
 
 
+def colab_cell() -> str:
+    """The code that fetches the package on Colab and does nothing elsewhere."""
+    return f"""\
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:  # Colab opens this file alone; anywhere else there is nothing to do
+    folder = "/content/{_name().split("/")[1]}"
+    if not os.path.isdir(folder):
+        subprocess.run(["git", "clone", "-q", "--depth", "1", "{repository()}", folder], check=True)
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", folder], check=True)
+    sys.path.insert(0, folder)
+    os.chdir(f"{{folder}}/notebooks")"""
+
+
+def notebooks() -> list[Path]:
+    """The series, in order."""
+    return sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+
+
 def _name() -> str:
     """owner/name"""
     return "/".join(repository().split("/")[-2:])
 
 
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    readme.write_text(BADGES.sub(lambda _: badges() + "\n", text, count=1), encoding="utf-8", newline="\n")
+    for path in notebooks():
+        notebook = nbformat.read(path, as_version=4)
+        [cell] = [cell for cell in notebook.cells if cell.id == COLAB]
+        cell.source = colab_cell()
+        path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
+
+
 if __name__ == "__main__":
-    print(badges())
+    main()

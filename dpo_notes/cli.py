@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -20,6 +21,9 @@ EXAMPLES = """examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code: 0 done, 1 it failed, 2 the input is at fault, 130 stopped by Ctrl-C."""
     args = parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file on Windows may not know every character that a model says
+            stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _print_note
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     warnings.filterwarnings("ignore", category=FutureWarning)

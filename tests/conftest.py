@@ -78,3 +78,19 @@ def tiny_pairs(documents) -> list:
 
     short = [document for document in documents if document.prompt and len(document.text) < 170][:25]
     return [PreferencePair(a.prompt, a.response, b.response) for a, b in pairwise(short)]
+
+
+@pytest.fixture(scope="session")
+def in_module() -> Callable:
+    """in_module(model): a wrapper that keeps the model in `module`, as DistributedDataParallel does."""
+    from torch import nn
+
+    class Wrapper(nn.Module):
+        def __init__(self, module: nn.Module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, **inputs: object):
+            return self.module(**inputs)
+
+    return Wrapper

@@ -32,17 +32,21 @@ Complaints = Iterator[tuple[str, str]]
 
 
 def opening(page: Page) -> Complaints:
-    """First the title cell, then imports with SEED, then settings."""
-    title, *following = page.cells[:3]
+    """First the title cell, then what Colab needs (see authoring/addresses.py), imports with SEED, and settings."""
+    title, *following = page.cells[:4]
     if title.cell_type != "markdown" or not re.match(rf"# {page.number} \S", title.source):
         yield title.id, f"the first cell begins with '# {page.number} Title'"
     for what, looks in OPENING.items():
         if not re.search(looks, title.source):
             yield title.id, f"the first cell lacks {what}"
-    if [cell.cell_type for cell in following] != ["code", "code"]:
-        yield title.id, "after the title stand two code cells: imports with SEED, and settings"
-    elif "import " not in following[0].source or not re.search(r"^SEED = \d+", following[0].source, re.MULTILINE):
-        yield following[0].id, "the second cell holds the imports and SEED"
+    if [cell.cell_type for cell in following] != ["code", "code", "code"]:
+        yield title.id, "after the title stand three code cells: what Colab needs, imports with SEED, and settings"
+        return
+    colab, imports, _ = following
+    if colab.id != "colab" or "google.colab" not in colab.source:
+        yield colab.id, "the second cell has the id 'colab' and fetches the package there"
+    if "import " not in imports.source or not re.search(r"^SEED = \d+", imports.source, re.MULTILINE):
+        yield imports.id, "the third cell holds the imports and SEED"
 
 
 def headings(page: Page) -> Complaints:

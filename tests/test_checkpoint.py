@@ -183,13 +183,29 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(train, 
     """From step 6 instead of 8; the rows of 7 and 8 are dropped and written again, equal."""
     rows, weights = rows_in(run), load_file(run / "model/model.safetensors")
     DAMAGES[name](run / "checkpoint/step-00000008")
-    with pytest.warns(UserWarning, match=r"step-00000008 is damaged \(.*; going back to the checkpoint before it"):
+    with pytest.warns(UserWarning, match=r"step-00000008 is damaged \(.*\) and passed over"):
         again = train(output_dir=run, resume=True, **SETTINGS)
     assert [row["step"] for row in again] == [7, 8]
     assert rows_in(run) == rows
     now = load_file(run / "model/model.safetensors")
     assert all(torch.equal(now[name], weights[name]) for name in weights)
     assert saved(run) == ["step-00000006", "step-00000008"]
+
+
+def test_where_no_checkpoint_is_whole_this_is_told_and_training_begins_anew(train, run):
+    rows = rows_in(run)
+    for folder in (run / "checkpoint").iterdir():
+        half(folder / "state.safetensors")
+    with pytest.warns(UserWarning) as told:
+        train(output_dir=run, resume=True, **SETTINGS)
+    assert str(told[-1].message) == f"{run}/checkpoint: no checkpoint is whole; training begins anew"
+    assert rows_in(run) == rows
+
+
+def test_resuming_where_no_run_is_begins_one_and_says_so(train, tmp_path):
+    with pytest.warns(UserWarning, match="holds no run yet; one begins there"):
+        train(output_dir=tmp_path / "mistyped", resume=True, **SETTINGS)
+    assert (tmp_path / "mistyped" / "model").exists()
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux which files are mapped into memory")

@@ -1,9 +1,11 @@
 """The command line, as a user meets it: in a process of its own for help and speed, within this one for the rest."""
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -182,3 +184,27 @@ def test_a_gpt2_folder_with_50257_tokens_and_a_file_made_elsewhere_train_and_the
     rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert rows[1]["loss"] == pytest.approx(0.6931472, abs=1e-6)  # although this config asks for dropout of 0.1
     assert rows[-1]["loss"] < rows[1]["loss"]
+
+
+@pytest.mark.parametrize("steps", ["0", "-1"])
+def test_pretraining_without_a_step_is_refused_and_nothing_is_made(tmp_path, capsys, steps):
+    assert main(["pretrain", "--steps", steps, "--output", str(tmp_path / "world")]) == 2
+    assert capsys.readouterr().err == f"dpo-notes: steps is {steps}; expected 1 or more\n"
+    assert not (tmp_path / "world").exists()
+
+
+def test_what_a_model_says_can_be_written_where_not_every_character_is_known(monkeypatch):
+    """As into a file on Windows, whose encoding knows 256 of them."""
+    file = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file, encoding="cp1252", write_through=True))
+    monkeypatch.setattr("dpo_notes.commands.doctor.run", lambda args: print("é 中") or 0)
+    assert main(["doctor"]) == 0
+    assert file.getvalue().split() == ["é".encode("cp1252"), b"\\u4e2d"]
+
+
+@pytest.mark.parametrize(("processes", "program"), [(1, "dpo-notes"), (2, "torchrun --nproc_per_node 2 -m dpo_notes")])
+def test_the_command_to_go_on_starts_as_many_processes_as_there_were(monkeypatch, processes, program):
+    from dpo_notes.commands import runs
+
+    monkeypatch.setattr(runs, "process_state", lambda: SimpleNamespace(num_processes=processes))
+    assert runs.command_line(["train", "--output", "my runs/1"]) == f"{program} train --output 'my runs/1'"

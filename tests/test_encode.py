@@ -6,6 +6,7 @@ import warnings
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import processors
 
 from dpo_notes.language import encode as encode_module
 from dpo_notes.language.encode import EncodedPair, encode_pairs, encode_prompts, encode_responses
@@ -75,6 +76,31 @@ def test_beginning_of_text_is_end_of_text_where_the_tokenizer_has_none_of_its_ow
     other.bos_token = None
     assert encode_pairs(other, [text("", "a", "b")], max_length=50)[0].prompt == (other.eos_token_id,)
     assert encode_prompts(other, [""], max_length=50) == [(other.eos_token_id,)]
+
+
+@pytest.fixture
+def beginner(tiny_tokenizer):
+    """A tokenizer that begins every text with <s>, as Llama's does."""
+    other = copy.deepcopy(tiny_tokenizer)
+    other.add_special_tokens({"bos_token": "<s>"})
+    begin = ("<s>", other.bos_token_id)
+    other.backend_tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[begin])
+    return other
+
+
+def test_a_prompt_begins_as_its_tokenizer_begins_a_text_once(beginner, silence):
+    """Not so the responses, which follow it; nor a second time after a chat template that writes it itself."""
+    begin = beginner.bos_token_id
+    [pair] = encode_pairs(beginner, [text("Where is Paris?", " In France.", " In Spain.")], max_length=50)
+    assert list(pair.prompt) == beginner("Where is Paris?")["input_ids"] == [begin, *pair.prompt[1:]]
+    assert begin not in pair.chosen + pair.rejected
+    assert encode_prompts(beginner, ["Where is Paris?", ""], max_length=50) == [pair.prompt, (begin,)]
+    beginner.chat_template = "<s>{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    user, good, bad = (
+        {"role": r, "content": c} for r, c in (("user", "Hi"), ("assistant", "Hello"), ("assistant", "No"))
+    )
+    [chat] = encode_pairs(beginner, [PreferencePair([user], [good], [bad])], max_length=50)
+    assert chat.prompt[0] == begin and begin not in chat.prompt[1:]
 
 
 @pytest.mark.parametrize(

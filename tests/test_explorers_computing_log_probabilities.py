@@ -1,5 +1,6 @@
 """The explorers of notebook 09: controls are set, artists and words are read."""
 
+import ipywidgets as W
 import pytest
 import torch
 
@@ -53,10 +54,29 @@ def test_the_prompt_has_no_share_and_says_so(microscope):
     assert microscope.numbers[1].get_text() == " not counted"
 
 
-def test_a_position_beyond_the_end_is_the_last_token(microscope):
-    set_to(microscope, position=microscope.controls["position"].max)
-    assert "end of text" in microscope.words
-    assert list(microscope.here[0].get_xdata()) == [len(microscope.row.words) - 1] * 2
+def test_the_slider_ends_where_the_response_does_and_so_does_its_box(microscope):
+    slider = microscope.controls["position"]
+    for response in ("chosen", "rejected"):
+        set_to(microscope, response=response)
+        set_to(microscope, position=slider.max)
+        assert slider.value == slider.max == len(microscope.row.words) - 1
+        assert "end of text" in microscope.words
+        assert list(microscope.here[0].get_xdata()) == [slider.max] * 2
+        (box,) = [
+            box
+            for row in microscope.children
+            for box in row.trait_values().get("children", ())
+            if isinstance(box, W.BoundedIntText)
+        ]
+        assert (box.value, box.max) == (slider.value, slider.max)
+
+
+def test_on_the_website_every_position_of_the_longest_response_can_be_seen(microscope):
+    places = microscope.page_grid()["position"]
+    assert (places[0], places[-1]) == (0, microscope.longest - 1)
+    for place in places:
+        microscope.go_to(position=place)
+        assert microscope.at == min(place, len(microscope.row.words) - 1)
 
 
 def test_each_page_is_drawn_once_and_shown_whenever_it_is_chosen(microscope):

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from runs import (
     assert_same_end,
     checkpoints_in,
@@ -215,27 +214,27 @@ def test_a_run_is_not_resumed_while_it_still_runs(process, train, folder, tmp_pa
 # Numbers that run away.
 
 
-def test_an_infinite_weight_stops_the_run_at_the_step_that_meets_it_with_its_pairs_named(train, folder, tmp_path):
-    """Only the response of pair 5 is long enough to meet the embedding of position 90. Resuming meets it again."""
+def test_a_weight_too_large_stops_the_run_at_the_step_that_meets_it_with_its_pairs_named(train, folder, tmp_path):
+    """Only the response of line 6 is long enough to meet the embedding of position 90. Resuming meets it again."""
     short = [PreferencePair(f"Where is Paris? {n} ", " In France.", " In Spain.") for n in range(8)]
     pairs = [*short[:5], PreferencePair("Where is Paris? ", " In France." * 40, " In Spain."), *short[5:]]
     write_pairs(tmp_path / "pairs.jsonl", pairs)
     write_pairs(tmp_path / "held_out.jsonl", short[:2])
     shutil.copytree(folder / "start", tmp_path / "start")
     weights = load_file(tmp_path / "start/model.safetensors")
-    weights["transformer.wpe.weight"][90] = torch.inf
+    weights["transformer.wpe.weight"][90] = 3e38  # a number still, but no sum of two of them is
     save_file(weights, tmp_path / "start/model.safetensors", {"format": "pt"})
     given = words(tmp_path, tmp_path / "run", checkpoint_every=1, eval_samples=2)
     given += ["--eval-data", str(tmp_path / "held_out.jsonl")]
     said, code = train(*given)
     found = re.fullmatch(
-        r"dpo-notes: step (\d+): loss nan, gradient norm nan; the update was not made; pairs \[(.*)\], counted from 0\. "
+        r"dpo-notes: step (\d+): loss nan, gradient norm nan; the update was not made; the step held (.*)\. "
         r"The last checkpoint is whole; try a lower learning rate\.",
         the_line(said),
     )
     assert code == 1 and found, said
-    step, named = int(found[1]), found[2].split(", ")
-    assert "5" in named and len(named) <= 2
+    step, named = int(found[1]), found[2].split("; ")
+    assert f"{tmp_path}/pairs.jsonl, line 6" in named and len(named) <= 2
     assert step > 1 and checkpoints_in(tmp_path / "run")[-1] == f"step-{step - 1:08d}"
     assert [row["step"] for row in rows_in(tmp_path / "run")] == list(range(step))
     again, code = train(*given, "--resume")
@@ -245,7 +244,11 @@ def test_an_infinite_weight_stops_the_run_at_the_step_that_meets_it_with_its_pai
 @pytest.mark.parametrize(
     ("fields", "told", "kept"),
     [
-        ({"checkpoint_every": 1}, r"step 2: loss .*; the update was not made; pairs \[.*\], counted from 0", 1),
+        (
+            {"checkpoint_every": 1},
+            r"step 2: loss .*; the update was not made; the step held .*pairs\.jsonl, line \d+.*",
+            1,
+        ),
         ({"batch_size": 32, "eval_samples": 0}, "step 1: eval/loss nan; nothing was saved after this step", 0),
         ({"batch_size": 32}, r"the model predicts NaN; expected numbers \(has its training diverged\?\)", 0),
     ],

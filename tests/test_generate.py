@@ -1,6 +1,7 @@
 """Sampling: tokens come with their probabilities, and neither padding nor the cache changes these."""
 
 import math
+from functools import partial
 from itertools import chain
 
 import pytest
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from intervals import deviations
 from torch import Tensor
-from transformers import Gemma2Config, Gemma2ForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    Lfm2Config,
+    Lfm2ForCausalLM,
+    PreTrainedModel,
+)
 
 from dpo_notes.language import generate
 from dpo_notes.language.encode import encode_prompts
@@ -204,6 +213,30 @@ def test_a_batch_of_any_size_gives_each_prompt_its_own_greedy_answer_in_order(ti
     parts = sample(tiny_model, tiny_tokenizer, PROMPTS, generator=seeded(), **settings)
     assert whole == list(chain(*alone)) == parts
     assert len(set(whole)) == 4
+
+
+def test_a_model_whose_layers_remember_more_than_keys_and_values_answers_too():
+    """LFM2 mixes short convolutions with attention; a row that has ended leaves their memory as well."""
+    shape = {
+        "vocab_size": 40,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = ["conv", "full_attention"]
+        model = Lfm2ForCausalLM(
+            Lfm2Config(**shape, num_key_value_heads=2, layer_types=layers, initializer_range=0.5)
+        ).eval()
+    prompts = [(5, 6, 7), (8, 9, 10), (11, 12, 13), (14, 15, 16)]
+    ask = partial(sample_ids, model, eos_id=0, max_new_tokens=12)
+    eos = ask(prompts[:1], generator=seeded(), temperature=0)[0][3]  # what the first one says fourth ends all
+    ask = partial(sample_ids, model, eos_id=eos, max_new_tokens=12)
+    together = ask(prompts, generator=seeded(), temperature=0)
+    assert together == [ask([prompt], generator=seeded(), temperature=0)[0] for prompt in prompts]
+    assert len(set(map(len, together))) > 1
 
 
 def test_the_generator_is_the_only_source_of_chance(tiny_model, tiny_tokenizer):

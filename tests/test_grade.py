@@ -4,8 +4,10 @@ import csv
 import json
 import math
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -282,6 +284,43 @@ def test_a_hostile_notebook_gains_no_mark_and_keeps_what_it_answered_before(grad
     for number, mark in marks.items():
         assert row[f"exercise {number[3:]}"] == mark, number
     assert int(row["right"]) == list(marks.values()).count("right")
+
+
+@linux
+@pytest.mark.notebooks
+def test_a_notebook_ends_with_the_process_that_marks_it(tmp_path):
+    """That one is killed (`kill -9`) while the notebook sleeps; a pipe that the notebook holds open then closes."""
+    (tmp_path / "returned").mkdir()
+    paper = notebook(f"{IMPORT}\ncheck('00.2', 0.75)\nopen('asleep', 'w')\nimport time\ntime.sleep(600)")
+    (tmp_path / "returned" / "00_start_here.ipynb").write_text(paper, encoding="utf-8")
+    words = ["grade", "returned", "-o", "grades.csv"]
+    here = os.environ | {"TMPDIR": str(tmp_path)}  # where the notebook's private folder is made
+    grader = subprocess.Popen([sys.executable, "-m", "dpo_notes", *words], cwd=tmp_path, env=here)
+    [asleep] = wait_for(lambda: list(tmp_path.glob("dpo-notes-*/asleep")))
+    at_work = processes_in(asleep.parent)
+    assert at_work
+    grader.kill()
+    grader.wait()
+    wait_for(lambda: not processes_in(asleep.parent))
+
+
+def processes_in(folder: Path) -> list[str]:
+    """The numbers of the processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            found += [process.name] if (process / "cwd").readlink() == folder else []
+        except OSError:
+            pass  # it has ended meanwhile, or is somebody else's
+    return found
+
+
+def wait_for(condition: Callable[[], object], *, seconds: int = 120) -> object:
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found
 
 
 @linux

@@ -4,13 +4,14 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import LlavaConfig, MambaConfig, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from dpo_notes.language import embedded, load
@@ -133,6 +134,16 @@ def write(name: str, content: str) -> Callable[[Path], object]:
         (
             lambda folder: edit_config(folder, n_embd=64),
             r"transformer.h.0.attn.c_attn.bias has shape \(96,\); expected \(192,\), as in config.json",
+        ),
+        (
+            lambda folder: edit_weights(folder, lambda weights: weights["transformer.ln_f.bias"][3:5].fill_(torch.nan)),
+            "transformer.ln_f.bias has 2 entries that are NaN or infinite; expected finite numbers",
+        ),
+        (
+            lambda folder: edit_weights(
+                folder, lambda weights: weights["transformer.wpe.weight"][0, 0].fill_(torch.inf)
+            ),
+            "transformer.wpe.weight has 1 entries that are NaN or infinite; expected finite numbers",
         ),
         (remove("config.json"), "cannot load a model from .*config.json"),
         (write("config.json", "{"), "cannot load a model from .*not a valid JSON file"),
@@ -259,6 +270,13 @@ def test_only_the_cache_is_asked_where_the_hub_is_silent(monkeypatch, silent):
     with pytest.raises(InputError):
         load_model("gpt2")
     assert asked == {"gpt2": silent}
+
+
+def test_a_model_that_names_no_context_is_told_in_one_line(tiny_model):
+    """A picture-and-text model keeps it in a configuration within; one without any (as Mamba) is refused."""
+    assert context_length(SimpleNamespace(config=LlavaConfig())) == LlavaConfig().text_config.max_position_embeddings
+    with pytest.raises(InputError, match="^SimpleNamespace: no max_position_embeddings in its configuration"):
+        context_length(SimpleNamespace(config=MambaConfig()))
 
 
 def test_a_frozen_copy_is_independent_and_asks_for_no_gradient(tiny_model):

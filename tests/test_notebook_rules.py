@@ -59,6 +59,7 @@ def good_lesson():
     explorers = "from dpo_notes.teaching.explorers.language_models import NextToken, load_run"
     cells = [
         new_markdown_cell(TITLE, id="title"),
+        new_code_cell('import sys\n\nif "google.colab" in sys.modules:\n    pass', id="colab"),
         new_code_cell(f"{explorers}\nSEED = 0", id="imports"),
         new_code_cell("model = load_run(SEED)", id="settings"),
         new_markdown_cell("## Question\n\n[A paper](https://arxiv.org/abs/2305.18290)", id="question"),
@@ -197,7 +198,8 @@ FAULTS = [
     ("opening", edit("title", ", 20 seconds", ""), "lacks Time with"),
     ("opening", edit("title", "&t=130s", ""), "lacks a link into the video"),
     ("opening", edit("imports", "SEED = 0", ""), "holds the imports and SEED"),
-    ("opening", without("imports", "settings"), "two code cells"),
+    ("opening", without("imports", "settings"), "three code cells"),
+    ("opening", edit("colab", "google.colab", "sys"), "fetches the package there"),
     ("headings", edit("notice", "## Notice", "### Notice"), "the sections are"),
     ("headings", swapped("play", "notice"), "the sections are"),
     ("headings", edit("code", "## Code", "## Code\n\n## More code"), "the sections are"),
@@ -284,7 +286,7 @@ def test_the_command_prints_complaints_with_their_cells_and_fails(tmp_path, caps
     twice_executed(lesson)
     paths = written(tmp_path, lesson, good_solutions())
     assert notebook_rules.main([str(path) for path in paths]) == 1
-    assert "1 complaints\n  imports: execution counts are [7," in capsys.readouterr().out
+    assert "1 complaints\n  colab: execution counts are [7," in capsys.readouterr().out
     assert notebook_rules.main([str(paths[1])]) == 0
     assert "no complaints" in capsys.readouterr().out
 

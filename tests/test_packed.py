@@ -117,15 +117,5 @@ def test_the_models_own_attention_is_back_afterwards_also_after_an_error(tiny_mo
     assert tiny_model.config._attn_implementation == own != "packed_pairs"
 
 
-def test_a_wrapper_that_keeps_the_model_in_module_scores_the_same(tiny_model):
-    """As DistributedDataParallel does."""
-
-    class Wrapper(nn.Module):
-        def __init__(self, module: nn.Module):
-            super().__init__()
-            self.module = module
-
-        def forward(self, **inputs: object):
-            return self.module(**inputs)
-
-    torch.testing.assert_close(pair_logps(Wrapper(tiny_model), PAIRS), pair_logps(tiny_model, PAIRS), rtol=0, atol=0)
+def test_a_wrapper_that_keeps_the_model_in_module_scores_the_same(tiny_model, in_module):
+    torch.testing.assert_close(pair_logps(in_module(tiny_model), PAIRS), pair_logps(tiny_model, PAIRS), rtol=0, atol=0)

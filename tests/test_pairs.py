@@ -86,6 +86,18 @@ def test_chat_messages_come_back_from_any_file_that_can_hold_them(tmp_path, kind
     assert load_pairs(tmp_path / f"a.{kind}") == expected
 
 
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_pair_knows_where_it_was_read_and_equals_one_that_was_not(tmp_path, kind):
+    rows = [{"prompt": "p", "chosen": c, "rejected": "z"} for c in "abc"]
+    WRITERS[kind](tmp_path / f"a.{kind}", rows)
+    pairs = load_pairs(tmp_path / f"a.{kind}")
+    first = {"jsonl": "line 1", "json": "row 1", "csv": "line 2", "parquet": "row 1"}[kind]
+    assert pairs[0].place == f"{tmp_path}/a.{kind}, {first}"
+    assert len({pair.place for pair in pairs}) == 3
+    made = PreferencePair("p", "a", "z")
+    assert made.place == "" and pairs[0] == made and hash(pairs[0]) == hash(made) and repr(pairs[0]) == repr(made)
+
+
 def test_duplicates_are_kept_and_counted_in_one_warning(tmp_path):
     rows = [{"prompt": "p", "chosen": c, "rejected": "z"} for c in "abaca"]
     write_jsonl(tmp_path / "a.jsonl", rows)

@@ -22,6 +22,12 @@ def test_gains_stand_before_and_after_with_the_kl_paid_and_the_best_possible_acc
     assert found["grammatical samples"] == ["97.0%", "97.0%"]
 
 
+def test_a_loss_without_reference_has_margins_and_an_accuracy_before_training_too():
+    table = gains([BEFORE | {"eval/rewards/margins": -0.2, "eval/rewards/accuracies": 0.42}, AFTER], best=None)
+    found = {line[:34].strip(): line[34:].split() for line in table.splitlines()}
+    assert found["accuracy"] == ["42.0%", "71.1%"]
+
+
 def test_without_held_out_pairs_there_is_nothing_to_compare():
     assert "nothing to compare" in gains([{"step": 1, "loss": 0.7}], best=None)
 

@@ -134,18 +134,8 @@ def test_logits_come_in_the_order_of_the_response_tokens(tiny_model, batch):
     torch.testing.assert_close(response_logits(tiny_model, batch), every[rows, columns - 1], rtol=1e-4, atol=1e-5)
 
 
-def test_a_wrapper_that_keeps_the_model_in_module_scores_the_same(tiny_model, batch):
-    """As DistributedDataParallel does."""
-
-    class Wrapper(nn.Module):
-        def __init__(self, module: nn.Module):
-            super().__init__()
-            self.module = module
-
-        def forward(self, **inputs: Tensor):
-            return self.module(**inputs)
-
-    assert_close(batch_logps(Wrapper(tiny_model), batch), batch_logps(tiny_model, batch), 0)
+def test_a_wrapper_that_keeps_the_model_in_module_scores_the_same(tiny_model, in_module, batch):
+    assert_close(batch_logps(in_module(tiny_model), batch), batch_logps(tiny_model, batch), 0)
 
 
 def test_padding_is_neither_seen_nor_scored_whatever_token_it_is(tiny_model, tiny_tokenizer, tiny_pairs, batch):

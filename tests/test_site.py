@@ -149,12 +149,6 @@ def test_what_needs_a_kernel_is_said_in_words(line):
 # Addresses.
 
 
-def test_the_readmes_badges_are_made_from_the_one_address_of_the_repository():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert addresses.badges() in readme
-    assert len(re.findall(r"colab-badge|mybinder.org/badge", readme)) == 2
-
-
 @pytest.mark.parametrize(
     ("target", "leads_to"),
     [

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from by_hand import logp_by_hand, tokens_by_hand
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from dpo_notes.cli import main
 from dpo_notes.maths.errors import InputError
@@ -143,6 +143,12 @@ def cut_weights(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:50_000])
 
 
+def spoil_weights(folder: Path, value: float) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["transformer.ln_f.weight"][0] = value
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
 def empty_vocabulary(folder: Path) -> None:
     """As in a folder whose vocab.json was never filled; some loaders return a tokenizer without a word to say."""
     for name in ("tokenizer.json", "tokenizer_config.json"):
@@ -165,6 +171,14 @@ BAD_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
         "cannot load a model from m: …no file named model.safetensors…",
     ),
     "cut weights": (cut_weights, "cannot load a model from m: …not fully covered…"),
+    "NaN among the weights": (
+        lambda folder: spoil_weights(folder, math.nan),
+        "m: transformer.ln_f.weight has 1 entries that are NaN or infinite; expected finite numbers",
+    ),
+    "infinity among the weights": (
+        lambda folder: spoil_weights(folder, -math.inf),
+        "m: transformer.ln_f.weight has 1 entries that are NaN or infinite; expected finite numbers",
+    ),
     "ids beyond the embedding": (
         one_embedding_too_few,
         "m: the tokenizer has ids up to 399 but the model embeds 399; they do not belong together",

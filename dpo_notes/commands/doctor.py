@@ -21,7 +21,9 @@ EMBEDDED_FILES = (
     "gpt2-embedded/tokenizer.json",
     "comparisons/train.jsonl",
 )
-FREE_GIGABYTES = 3  # a run of GPT-2 124M in fp32: 0.5 GB of weights, 1.5 GB with the two moments of Adam, and one copy
+FREE_GIGABYTES = (
+    5  # a run of GPT-2 124M: three checkpoints of 1.5 GB, weights and the two moments of Adam, for a moment
+)
 SET_UP_AGAIN = "set up again: delete .venv, then `python run.py doctor` (or `pip install -r requirements.txt -e .`)"
 
 
@@ -117,7 +119,7 @@ def check_device() -> list[Finding]:
     import torch
 
     if torch.cuda.is_available():
-        bf16 = "bf16" if torch.cuda.is_bf16_supported() else "no bf16"
+        bf16 = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "no bf16"
         found = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()} (CUDA {torch.version.cuda}, {bf16})"
     elif torch.backends.mps.is_available():
         found = "Apple GPU (MPS)"

@@ -7,7 +7,7 @@ examples:
 
 import argparse
 
-from dpo_notes.commands.splits import add_on_bad_row, read_pairs
+from dpo_notes.commands.splits import add_on_bad_row, read_pairs, split_to_judge_by
 from dpo_notes.language.embedded import EMBEDDED
 
 
@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, reference and data."""
     parser.add_argument("--model", required=True, help="a folder, or a hub name")
     parser.add_argument("--reference", default=EMBEDDED, help="the model before training (default embedded)")
-    parser.add_argument("--data", default=EMBEDDED, help="comparisons (default: the embedded test file)")
+    parser.add_argument(
+        "--data", default=EMBEDDED, help="comparisons: a file, or the test split of others (default embedded)"
+    )
     add_on_bad_row(parser)
     parser.add_argument("--beta", type=float, default=0.1, help="scales the implicit rewards (default 0.1)")
     parser.add_argument("--samples", type=int, default=256, help="prompts that the model answers (default 256)")
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
     config = DPOConfig(beta=args.beta, eval_samples=args.samples, seed=args.seed, precision="fp32")
     (policy, tokenizer), (reference, _) = load_model(args.model), load_model(args.reference)
-    pairs = read_pairs(args, tokenizer, args.data, "test" if args.data == EMBEDDED else None)
+    pairs = read_pairs(args, tokenizer, args.data, split_to_judge_by(args.data))
     encoded = encode_pairs(tokenizer, pairs, max_length=min(config.max_length, context_length(policy)))
     accelerator = new_accelerator()
     policy, reference = policy.to(accelerator.device), reference.to(accelerator.device)

@@ -76,15 +76,16 @@ def train_stages(model, tokenizer, stages: list) -> float:
 def write_comparisons(output: Path, model, tokenizer, generator) -> None:
     """Draw comparisons/train.jsonl and comparisons/test.jsonl from the model."""
     import json
-    from dataclasses import asdict
 
     from dpo_notes.language.comparisons import draw_comparisons
+    from dpo_notes.language.files import COLUMNS
     from dpo_notes.training.checkpoint import atomic_folder
 
     with atomic_folder(output / "comparisons") as folder:
         for split, count in (("train", TRAIN_PAIRS), ("test", TEST_PAIRS)):
             drawn = draw_comparisons(model, tokenizer, count, generator=generator)
-            rows = [json.dumps(asdict(pair) | {"p_chosen": round(p, 4)}) + "\n" for pair, p in drawn]
+            texts = [{name: getattr(pair, name) for name in COLUMNS} | {"p_chosen": round(p, 4)} for pair, p in drawn]
+            rows = [json.dumps(row) + "\n" for row in texts]
             (folder / f"{split}.jsonl").write_text("".join(rows), encoding="utf-8")
 
 

@@ -43,8 +43,10 @@ def gains(rows: Rows, *, best: float | None) -> str:
     lines = [f"{'held out':<34}{'before':>10}{'after':>10}"]
     lines.append(_line("loss (nats)", first, last, "eval/loss", ".3f"))
     lines.append(_line("implicit reward margin (nats)", first, last, "eval/rewards/margins", ".2f"))
-    # Before training policy and reference give every pair a margin of 0: it can only guess.
-    lines.append(f"{'accuracy':<34}{'guessing':>10}{last['eval/rewards/accuracies']:>10.1%}")
+    if first["eval/rewards/margins"] == 0:  # policy and reference are one: no pair has a margin, and it can only guess
+        lines.append(f"{'accuracy':<34}{'guessing':>10}{last['eval/rewards/accuracies']:>10.1%}")
+    else:
+        lines.append(_line("accuracy", first, last, "eval/rewards/accuracies", ".1%"))
     if best is not None:
         lines.append(f"{'  best possible accuracy':<34}{'':>10}{best:>10.1%}")
     return "\n".join(lines + speech_lines(first, last))

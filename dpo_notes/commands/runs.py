@@ -4,8 +4,10 @@ import argparse
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -58,11 +60,18 @@ def words_of_run(args: argparse.Namespace, folder: Path, *, command: str, own: S
     return words + [word for assignment in args.set for word in ("--set", assignment)]
 
 
+def command_line(words: Sequence[str]) -> str:
+    """What to type for `dpo-notes` with these words, in as many processes as now, as this system's shell takes it."""
+    count = process_state().num_processes
+    program = ["dpo-notes"] if count == 1 else ["torchrun", "--nproc_per_node", str(count), "-m", "dpo_notes"]
+    return (subprocess.list2cmdline if os.name == "nt" else shlex.join)([*program, *words])
+
+
 def write_config(folder: Path, words: Sequence[str], args: argparse.Namespace, config, **facts: object) -> None:
     """config.json: the command, every setting, and the versions: what it takes to repeat the run."""
     packages = ("dpo-notes", "torch", "transformers", "accelerate", "tokenizers", "numpy")
     record = {
-        "command": "dpo-notes " + shlex.join(words),
+        "command": command_line(words),
         "model": args.model,
         "data": args.data,
         "eval_data": args.eval_data,
@@ -94,15 +103,18 @@ def carry_out(
     `epochs`: the "epoch" of the last row; `status` says in a few words how a row's step went.
     """
     main = process_state().is_main_process
-    go_on = f"go on with: dpo-notes {shlex.join(words)} --resume"
+    go_on = f"go on with: {command_line(words)} --resume"
     try:
         _show_progress(rows, epochs=epochs, status=status, quiet=not main)
     except KeyboardInterrupt:
         code, told = 130, f"stopped; {go_on}"
     except (TrainingDiverged, InputError) as error:  # what a user can mend beforehand was found before the first row
-        code, told = 1, f"dpo-notes: {error}. The last checkpoint is whole; try a lower learning rate."
+        code, told = 1, f"dpo-notes: {error}. Checkpoints that were saved are whole; a lower learning rate may help."
     except OSError as error:
-        code, told = 1, f"dpo-notes: cannot write: {error}. The last checkpoint is whole; once this is mended, {go_on}"
+        code, told = (
+            1,
+            f"dpo-notes: cannot write: {error}. Checkpoints that were saved are whole; once this is mended, {go_on}",
+        )
     else:
         return 0
     if main:

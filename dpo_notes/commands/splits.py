@@ -2,6 +2,7 @@
 
 import argparse
 from functools import partial
+from pathlib import Path
 
 from dpo_notes.language.embedded import EMBEDDED
 from dpo_notes.language.pairs import ON_BAD_ROW, PreferencePair, load_pairs
@@ -33,6 +34,11 @@ def read_pairs(args: argparse.Namespace, tokenizer, name: str, split: str | None
     return load_pairs(name, split, on_bad_row=args.on_bad_row, check=partial(texts_to_encode, tokenizer))
 
 
+def split_to_judge_by(name: str) -> str | None:
+    """The split that training does not see: "test", of the repository's own, a folder or a hub data set; a file has none."""
+    return None if Path(name).is_file() else "test"
+
+
 def load_splits(args: argparse.Namespace, tokenizer, *, seed: int) -> tuple[Pairs, Pairs]:
     """(training pairs, held-out pairs): the second from --eval-data, or the repository's test file, or held out here."""
     import torch
@@ -41,7 +47,7 @@ def load_splits(args: argparse.Namespace, tokenizer, *, seed: int) -> tuple[Pair
 
     pairs = read_pairs(args, tokenizer, args.data)
     if args.eval_data is not None:
-        return pairs, read_pairs(args, tokenizer, args.eval_data)
+        return pairs, read_pairs(args, tokenizer, args.eval_data, split_to_judge_by(args.eval_data))
     if args.data == EMBEDDED:
         return pairs, read_pairs(args, tokenizer, EMBEDDED, "test")
     generator = torch.Generator().manual_seed(seed)

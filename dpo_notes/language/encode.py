@@ -34,8 +34,9 @@ def encode_pairs(
     Border: prompt and response are tokenized apart, so no token holds a piece of both. Spaces that end a prompt go to
     the front of its responses, because byte-level BPE writes " word" as one token. Where the text put together would
     still be tokenized otherwise (a prompt that ends within a word), the border stays clean and the user is warned.
-    End of text is appended to both responses. An empty prompt becomes the beginning-of-text token, so that the first
-    token of the response has something that predicts it.
+    End of text is appended to both responses. A prompt begins with the beginning-of-text token where the tokenizer
+    itself begins a text so (Llama's does, GPT-2's does not); an empty one always, so that the first token of the response
+    has something that predicts it.
     Too long: the prompt loses its beginning, down to half of `max_length`; then the response its end, and what was
     cut off there gets no end of text. Both responses keep the same prompt. One warning counts what was cut.
     Raises InputError for end of text within a text: the model would see an end where the text goes on.
@@ -68,7 +69,7 @@ def encode_prompts(
     A prompt of more than `max_length` tokens loses its beginning; one warning counts such prompts.
     """
     texts = [text for [text] in _shorten(tokenizer, [(prompt.rstrip(" "),) for prompt in prompts], max_length)]
-    ids = [ids or [_beginning(tokenizer)] for ids in _encode(tokenizer, texts)]
+    ids = _begun(tokenizer, _encode(tokenizer, texts))
     cut = sum(len(prompt) > max_length for prompt in ids)
     if cut:
         warnings.warn(
@@ -113,6 +114,7 @@ def _encode_texts(
     columns = [_encode(tokenizer, column) for column in zip(*texts, strict=True)]
     response_count = sum(map(len, columns[1:]))
     straddling = _count_straddling(tokenizer, texts, columns)
+    columns[:1] = [_begun(tokenizer, column) for column in columns[:1]]
     if straddling:
         warnings.warn(
             f"{straddling} of {response_count} responses: a token would straddle the border to the prompt; it is cut at "
@@ -122,7 +124,7 @@ def _encode_texts(
     encoded, cut_prompts, cut_responses = [], 0, 0
     for prompt, *responses in zip(*columns, strict=True):
         ended = [response + [tokenizer.eos_token_id] for response in responses]
-        kept, cut = _fit(prompt or [_beginning(tokenizer)], ended, max_length)
+        kept, cut = _fit(prompt, ended, max_length)
         encoded.append(kept)
         cut_prompts += cut[0]
         cut_responses += cut[1]
@@ -163,8 +165,11 @@ def _count_straddling(tokenizer: PreTrainedTokenizerBase, texts: Sequence, colum
     return count
 
 
-def _beginning(tokenizer: PreTrainedTokenizerBase) -> int:
-    return tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+def _begun(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[int]]) -> list[list[int]]:
+    """The prompts with beginning of text before them, where it belongs and a chat template has not written it."""
+    beginning = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    always = tokenizer("")["input_ids"][:1] == [beginning]
+    return [prompt if prompt and (not always or prompt[0] == beginning) else [beginning, *prompt] for prompt in prompts]
 
 
 def _fit(

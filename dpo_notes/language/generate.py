@@ -120,7 +120,7 @@ def _respond(
             rows, next_ids = rows[going_on], next_ids[going_on]
             kept = going_on.to(model.device)
             mask, positions = mask[kept], positions[kept]
-            cache.batch_select_indices(kept)
+            cache.reorder_cache(kept)  # every kind of layer has it
         tokens, positions = next_ids[:, None].to(model.device), positions[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     return responses

@@ -23,7 +23,8 @@ def load_model(name_or_path: str | Path = EMBEDDED) -> tuple[PreTrainedModel, Pr
     such as "gpt2". Weights are read from safetensors only, and code that a folder brings is never run. Where the hub
     does not answer, its cache is looked into. A tokenizer without padding gets end of text as padding: padding is
     masked by length, so its id does not matter.
-    Raises InputError, in one line, for a folder without a whole set of weights and for a tokenizer that does not fit.
+    Raises InputError, in one line, for a folder without a whole set of weights, for weights that are no finite numbers,
+    and for a tokenizer that does not fit.
     Known value: the embedded model has 4 layers and 160 channels.
     """
     return load_as(AutoModelForCausalLM, data_folder() / "gpt2-embedded" if name_or_path == EMBEDDED else name_or_path)
@@ -44,6 +45,7 @@ def load_as(auto_class: type, place: str | Path) -> tuple[PreTrainedModel, PreTr
             **options,
         )
     _check_weights(report, name=f"{place}: {type(model).__name__}")
+    _check_finite(model, name=str(place))
     with _loading("tokenizer", place):
         tokenizer = AutoTokenizer.from_pretrained(place, **options)
     check_tokenizer_fits(model, tokenizer, name=str(place))
@@ -75,8 +77,11 @@ def check_tokenizer_fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
 
 
 def context_length(model: PreTrainedModel) -> int:
-    """The longest sequence the model can take, in tokens (1024 for GPT-2)."""
-    return model.config.max_position_embeddings
+    """The longest sequence the model can take, in tokens (1024 for GPT-2). Raises InputError where it does not say."""
+    length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if length is None:
+        raise InputError(f"{type(model).__name__}: no max_position_embeddings in its configuration; expected a context")
+    return length
 
 
 def _check_weights(report: dict, *, name: str) -> None:
@@ -88,6 +93,14 @@ def _check_weights(report: dict, *, name: str) -> None:
     if report["unexpected_keys"]:
         first, count = min(report["unexpected_keys"]), len(report["unexpected_keys"])
         warnings.warn(f"{name}: no use for {count} of the weights, such as {first}", stacklevel=3)
+
+
+def _check_finite(model: PreTrainedModel, *, name: str) -> None:
+    """What a run that diverged leaves behind loads without a word, and every loss of it is NaN."""
+    for weight, parameter in model.named_parameters():
+        bad = parameter.numel() - int(parameter.isfinite().sum())
+        if bad:
+            raise InputError(f"{name}: {weight} has {bad} entries that are NaN or infinite; expected finite numbers")
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
@@ -28,12 +28,14 @@ class PreferencePair:
     As text, `prompt` may be empty, and a response usually begins with the space or line break that parts it from the
     prompt. As chat, `prompt` is perhaps a system message, then user and assistant in turn, user last; each response is
     one assistant message. Lists of {"role", "content"} mappings are taken and kept as tuples of Message, so that a
-    pair is immutable and hashable. Raises InputError for any other form.
+    pair is immutable and hashable. `place` says where the pair was read, "FILE, line N", for those who must find it
+    again; two pairs of the same texts are equal wherever they stand. Raises InputError for any other form.
     """
 
     prompt: str | list | tuple
     chosen: str | list | tuple
     rejected: str | list | tuple
+    place: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for name in COLUMNS:
@@ -191,7 +193,7 @@ def _checked_pair(
             pair, found = _pair_without_prompt(columns["chosen"], columns["rejected"])
         if check is not None:
             check(pair)
-        return pair, found
+        return replace(pair, place=place), found
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
 

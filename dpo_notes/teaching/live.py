@@ -143,6 +143,8 @@ def _labelled(control: W.ValueWidget, width: float) -> W.HBox:
         return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
     W.link((control, "value"), (box, "value"), transform=(rounded, lambda value: value))
+    if isinstance(control, W.IntSlider):
+        W.link((control, "max"), (box, "max"))  # an explorer may move it
     control.description = ""
     if not isinstance(control, W.Play):
         control.readout = False

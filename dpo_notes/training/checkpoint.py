@@ -13,8 +13,6 @@ import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.claim import claim
@@ -41,6 +39,8 @@ class RunFolder:
             return
         if resume:
             self._refuse_another_run()
+            if not self.metrics_path.exists() and not self._saved() and accelerator.is_main_process:
+                warnings.warn(f"{self.path} holds no run yet; one begins there", stacklevel=2)
         elif self.metrics_path.exists() or self._saved():
             raise self._taken()
         accelerator.wait_for_everyone()
@@ -61,10 +61,13 @@ class RunFolder:
         A damaged checkpoint is told and passed over for the one before it. Later rows of the metrics are dropped.
         """
         step = None
-        for folder in self._saved() if self.path else []:
+        saved = self._saved() if self.path else []
+        for folder in saved:
             step = self._load(folder, model, optimizer)
             if step is not None:
                 break
+        if saved and step is None:
+            warnings.warn(f"{self.checkpoints}: no checkpoint is whole; training begins anew", stacklevel=2)
         if self.path and self.accelerator.is_main_process and self.metrics_path.exists():
             self._keep_metrics_up_to(-1 if step is None else step)
         self.accelerator.wait_for_everyone()
@@ -87,7 +90,7 @@ class RunFolder:
         tensors = {}
         for name, parameter in self._parameters(model):
             state = {"weight": parameter.detach(), **optimizer.state.get(parameter, {})}
-            tensors |= {f"{name}/{key}": _whole(tensor) for key, tensor in state.items()}
+            tensors |= {f"{name}/{key}": tensor.cpu().contiguous() for key, tensor in state.items()}
         if self.accelerator.is_main_process:
             with atomic_folder(self.checkpoints / f"step-{step:08d}") as folder:
                 save_file(tensors, folder / TENSORS)
@@ -133,15 +136,16 @@ class RunFolder:
                 raise ValueError(f"{TENSORS} is not what was written")
             tensors = load_file(folder / TENSORS)
         except DAMAGE as error:
-            warnings.warn(f"{folder} is damaged ({error}); going back to the checkpoint before it", stacklevel=3)
+            warnings.warn(f"{folder} is damaged ({error}) and passed over", stacklevel=3)
             return None
         for name, parameter in self._parameters(model):
             prefix = f"{name}/"
             state = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
             with torch.no_grad():
-                parameter.copy_(_like(state.pop("weight"), parameter))
+                parameter.copy_(state.pop("weight"))
             if state:
-                optimizer.state[parameter] = {key: _like(tensor, parameter) for key, tensor in state.items()}
+                # A copy: what still lies in its file keeps Windows from deleting that.
+                optimizer.state[parameter] = {key: t.to(parameter.device, copy=True) for key, t in state.items()}
         return step
 
     def _take(self, *, resume: bool) -> None:
@@ -213,16 +217,3 @@ def _details(folder: Path) -> dict:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _whole(tensor: Tensor) -> Tensor:
-    """On the host, and all of it where the model is sharded."""
-    return (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).cpu().contiguous()
-
-
-def _like(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """A copy where the parameter is, sharded as it is; a count has no axis to shard."""
-    tensor = tensor.to(parameter.device, copy=True)  # what still lies in its file keeps Windows from deleting that
-    if isinstance(parameter, DTensor) and tensor.dim():
-        return distribute_tensor(tensor, parameter.device_mesh, parameter.placements)
-    return tensor

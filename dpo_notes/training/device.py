@@ -6,12 +6,20 @@ import torch
 from accelerate import Accelerator, PartialState
 from accelerate.utils import GradientAccumulationPlugin
 
+from dpo_notes.maths.errors import InputError
+
+SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")  # as Accelerate names them in the environment that it makes
+
 
 def process_state() -> PartialState:
     """Device and processes, as launched (plain, `torchrun`, `accelerate launch`); the first call settles both.
 
     Several processes without a GPU talk over gloo: left to itself, Accelerate would take each of them for the only one.
+    Raises InputError where Accelerate is configured to split the model: here each process holds all of it.
     """
+    for kind in SHARDING:
+        if os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() in ("1", "true", "yes"):
+            raise InputError(f"accelerate is configured for {kind}; expected plain data parallelism, without sharding")
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return PartialState(cpu=several and (accelerator is None or accelerator.type == "mps"))
@@ -32,6 +40,6 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
     `precision`: "fp32", "bf16", or "auto", which is bf16 on a GPU that has it and fp32 elsewhere.
     """
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     enabled = able if precision == "auto" else precision == "bf16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

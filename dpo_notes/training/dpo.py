@@ -100,7 +100,9 @@ def train_dpo(
             return row
 
         held_out = evaluate if eval_encoded else None
-        yield from train_epochs(policy, tokenizer, steps, config, folder=folder, share=share, evaluate=held_out)
+        yield from train_epochs(
+            policy, tokenizer, steps, config, pairs=pairs, folder=folder, share=share, evaluate=held_out
+        )
 
     return loop()
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.order import Step, epoch_steps
@@ -43,6 +44,7 @@ def train_epochs(
     steps: EpochSteps,
     config,
     *,
+    pairs: Sequence[PreferencePair],
     folder: RunFolder,
     share: Callable[[nn.Module, list[int], list[int]], dict[str, Tensor]],
     evaluate: Callable[[nn.Module], Row] | None,
@@ -51,9 +53,11 @@ def train_epochs(
 
     `share(model, numbers, whole)` returns what the examples `numbers` add to the means over all examples `whole` of the
     step, as OptimizerStep takes it; `evaluate(model)` the held-out metrics, which get "eval/" before their names.
-    Both are given the model as Accelerate has prepared it. `config` holds the settings that DPOConfig also has.
+    Both are given the model as Accelerate has prepared it. `config` holds the settings that DPOConfig also has, and
+    `pairs` what the numbers stand for.
     Rows hold "step", "epoch", what `share` returns, "grad_norm", "learning_rate" and "pairs_per_second". They and the
-    checkpoints go to `folder`, which says where to go on. Raises TrainingDiverged where the loss is not finite.
+    checkpoints go to `folder`, which says where to go on. Raises TrainingDiverged where the loss is not finite, and
+    says which pairs the step held: by their place in the file, or counted from 1.
     """
     model.eval()  # evaluation mode turns dropout off; gradients flow as in training mode
     accelerator = folder.accelerator
@@ -83,7 +87,8 @@ def train_epochs(
         try:
             metrics = take_step(step, ours, lambda numbers, whole=whole: share(take_step.model, numbers, whole))
         except TrainingDiverged as error:
-            raise TrainingDiverged(f"{error}; pairs {sorted(whole)}, counted from 0") from error
+            held = "; ".join(pairs[number].place or f"pair {number + 1}" for number in sorted(whole))
+            raise TrainingDiverged(f"{error}; the step held {held}") from error
         row = {"step": step, "epoch": step / steps.per_epoch} | metrics
         row["pairs_per_second"] = len(whole) / (time.perf_counter() - started)
         last = step == steps.total

@@ -33,9 +33,11 @@ def weights_digest(model: PreTrainedModel) -> str:
 
 
 def function_name(function: Callable) -> str:
-    """Name of a function, such as a loss, with the arguments that it was given beforehand."""
+    """Name of a function, such as a loss, with the arguments that it was given beforehand; of a model its weights count."""
     if isinstance(function, partial):
-        return f"{function_name(function.func)} {function.keywords}"
+        given = [_words(value) for value in function.args]
+        given += [f"{name}={_words(value)}" for name, value in function.keywords.items()]
+        return f"{function_name(function.func)}({', '.join(given)})"
     return getattr(function, "__qualname__", type(function).__name__)
 
 
@@ -49,6 +51,13 @@ def differences(theirs: dict, ours: dict) -> list[str]:
         elif was != now:
             found.append(f"{name} was {was!r} and is now {now!r}")
     return found
+
+
+def _words(value: object) -> str:
+    """An argument, in words that are the same in the next process."""
+    if isinstance(value, PreTrainedModel):
+        return f"{type(value).__name__} {weights_digest(value)}"
+    return repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
 
 
 def _digest(pieces: Iterable) -> str:

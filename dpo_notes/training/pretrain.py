@@ -35,6 +35,10 @@ class PretrainConfig:
     max_grad_norm: float = 1.0
     seed: int = 0
 
+    def __post_init__(self):
+        if self.steps < 1:
+            raise InputError(f"steps is {self.steps}; expected 1 or more")
+
 
 def train_tokenizer(texts: Sequence[str], *, vocabulary_size: int) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer, the kind that GPT-2 uses, whose end of text is also its padding and its beginning."""

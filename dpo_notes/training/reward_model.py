@@ -98,7 +98,9 @@ def train_reward_model(
         return evaluate_rewards(model, eval_encoded, config)
 
     held_out = evaluate if eval_encoded else None
-    return train_epochs(reward_model, tokenizer, steps, config, folder=folder, share=share, evaluate=held_out)
+    return train_epochs(
+        reward_model, tokenizer, steps, config, pairs=pairs, folder=folder, share=share, evaluate=held_out
+    )
 
 
 def pair_rewards(

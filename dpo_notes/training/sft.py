@@ -114,7 +114,7 @@ def train_sft(
         return row
 
     held_out = evaluate if eval_encoded else None
-    return train_epochs(model, tokenizer, steps, config, folder=folder, share=share, evaluate=held_out)
+    return train_epochs(model, tokenizer, steps, config, pairs=pairs, folder=folder, share=share, evaluate=held_out)
 
 
 def chosen_logps(model: nn.Module, pairs: Sequence[EncodedPair], config: SFTConfig) -> Float[Tensor, " tokens"]:

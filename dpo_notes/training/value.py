@@ -25,7 +25,8 @@ class PolicyWithValue(nn.Module):
     def __init__(self, policy: PreTrainedModel, *, seed: int):
         super().__init__()
         self.policy = policy
-        features = (policy.config.num_hidden_layers + 1) * policy.config.hidden_size
+        config = policy.config.get_text_config()
+        features = (config.num_hidden_layers + 1) * config.hidden_size
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.value = nn.Sequential(nn.Linear(features, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))

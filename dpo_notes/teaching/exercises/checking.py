@@ -151,7 +151,7 @@ def _difference(given: object, wanted: object) -> str:
         return f"the shape is {tuple(left.shape)}; expected {tuple(right.shape)}"
     if same(given, wanted, ROUNDED):
         return "this is close; let the computer work it out to all its digits"
-    return "the number is off, and not by a mistake that is known here; the hint may help"
+    return "the number is off, and not by a mistake that is known here"
 
 
 def _steps(function: Callable) -> list[tuple]:

@@ -102,7 +102,9 @@ class Microscope(Explorer):
             self._turn_to(comparison, response)
         self.still = self.pages[comparison, response]
         self.row = self.rows[comparison - 1][response]
-        self.at = min(position, len(self.row.words) - 1)
+        last = len(self.row.words) - 1
+        self.controls["position"].max = last  # the slider ends where the response does
+        self.at = min(position, last)
         for line in self.here:
             line.set_xdata([self.at, self.at])
         logp, share = self.row.policy[self.at].item(), self.row.shares[self.at].item()
@@ -110,6 +112,10 @@ class Microscope(Explorer):
         for number, text in zip(self.numbers, said, strict=True):
             number.set_text(f" {text}")
             number.set_x(self.at)
+
+    def page_grid(self):
+        self.controls["position"].max = self.longest - 1  # of whichever response; beyond the other's end it stays there
+        return super().page_grid()
 
     def describe(self, comparison, response, position):
         row, t = self.row, self.at

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from threading import Thread
 
 from dpo_notes.teaching.grading import confinement
 
@@ -18,6 +19,7 @@ def main(task_file: str) -> None:
     private = Path.cwd()
     confinement.confine_files(private)  # while there is one thread only: it holds for those that come after
     lines = _take_standard_output()
+    _end_with_the_grader()
 
     # After the confinement, and before the limit of memory, which counts from here.
     import torch  # noqa: F401
@@ -54,6 +56,21 @@ def _take_standard_output():
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     return lines
+
+
+def _end_with_the_grader() -> None:
+    """Let this process end when the one that started it ends, even by `kill -9`: only then does standard input close.
+
+    The notebook gets another standard input, which is empty.
+    """
+    pipe = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+
+    def wait() -> None:
+        os.read(pipe, 1)
+        os._exit(1)
+
+    Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def run_submission(submission: Submission, exercises: tuple[Exercise, ...], *, s
         command = [sys.executable, "-P", "-m", "dpo_notes.teaching.grading.notebook_process", str(file)]
         process = subprocess.Popen(
             [*confinement.prefix(), *command],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # nothing comes through it: it closes when this process ends
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=private,

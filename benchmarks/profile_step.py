@@ -1,0 +1,147 @@
+"""python benchmarks/profile_step.py [PRESET ...]    where the time of our DPO step goes, and how near it is to the machine's limit
+
+For the CPU presets of compare_trl.py: the share of each kind of operation in the steps' time (PyTorch's profiler), the
+rate at which a step does its necessary work, and the rate of the best matrix product that this machine was seen to do
+here. A step that comes near that rate is bound by arithmetic: nothing but less arithmetic makes it faster. So the
+arithmetic that TRL does for the same pairs is counted too: two padded sequences a pair, every position through the head,
+and with its defaults the reference in every step and each layer's forward pass twice.
+`--record` puts the table into benchmarks/RESULTS.md.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections import Counter
+from itertools import islice
+
+import results
+import torch
+from compare_trl import CPU
+from one_side import WARM_UP, Work, model_and_pairs, necessary_flops
+from trl_run import in_our_order
+
+from dpo_notes.language.encode import encode_pairs
+from dpo_notes.language.load import frozen_copy
+from dpo_notes.training.config import DPOConfig
+from dpo_notes.training.dpo import train_dpo
+
+STEPS = 8  # that are counted
+KINDS = {  # by the beginning of the operation's name
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
+    "attention": ("aten::_scaled_dot_product",),
+    "AdamW": ("aten::_fused_adamw",),
+    "gradient norm": ("aten::_foreach", "aten::linalg_vector_norm", "aten::stack"),
+    "exponentials and sums of the head": ("aten::exp_", "aten::sum", "aten::amax", "aten::sub_"),
+    "activation (GELU)": ("aten::gelu", "aten::tanh", "aten::pow"),
+    "layer norm": ("aten::native_layer_norm",),
+}
+REST = "all else: additions, copies, Python"
+SIZES = ((368, 160, 640), (512, 512, 2048), (1024, 1024, 1024), (2048, 2048, 2048))
+
+
+def settings(work: Work) -> DPOConfig:
+    return DPOConfig(learning_rate=1e-4, batch_size=work.batch, warmup_fraction=0.0, eval_samples=0, precision="fp32")
+
+
+def steps_of(work: Work):
+    """The rows of a run, one at a time."""
+    policy, tokenizer, pairs = model_and_pairs(work)
+    return train_dpo(policy, frozen_copy(policy), pairs, tokenizer, settings(work))
+
+
+def arithmetic(work: Work) -> tuple[float, float, float]:
+    """GFLOP a step: what is necessary, and at least what TRL does, tuned and by default."""
+    model, tokenizer, pairs = model_and_pairs(work)
+    config, ordered = model.config, in_our_order(pairs, tokenizer, model, settings(work))
+    encoded = encode_pairs(tokenizer, ordered, max_length=config.n_positions)
+    steps = [encoded[start : start + work.batch] for start in range(0, len(encoded), work.batch)]
+    necessary = sum(necessary_flops(pair, config) for pair in encoded)
+    weights, head = 12 * config.n_layer * config.n_embd**2, config.vocab_size * config.n_embd
+    layers = heads = 0
+    for step in steps:
+        width = max(len(pair) for pair in step)
+        tokens = 2 * len(step) * width
+        layers += 2 * tokens * (weights + config.n_layer * config.n_embd * width)
+        heads += 2 * tokens * head
+    tuned, default = 3 * (layers + heads), 4 * (layers + heads) + layers
+    return tuple(flops / len(steps) / 1e9 for flops in (necessary, tuned, default))
+
+
+def seconds_a_step(rows) -> float:
+    """The median over STEPS steps, after the warm-up."""
+    for _ in islice(rows, WARM_UP):
+        pass
+    times = []
+    for _ in range(STEPS):
+        start = time.perf_counter()
+        next(rows)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def shares(rows) -> dict[str, float]:
+    """The share of each kind of operation in the time of STEPS steps."""
+    for _ in islice(rows, WARM_UP):
+        pass
+    start = time.perf_counter()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        for _ in islice(rows, STEPS):
+            pass
+    whole = time.perf_counter() - start
+    found = Counter()
+    for event in profiler.key_averages():
+        kind = next((kind for kind, names in KINDS.items() if event.key.startswith(names)), REST)
+        if kind != REST:
+            found[kind] += event.self_cpu_time_total / 1e6 / whole
+    return {**dict(found.most_common()), REST: 1 - found.total()}
+
+
+def best_rate() -> dict[tuple[int, int, int], float]:
+    """GFLOP/s of plain matrix products by size, each the best of many tries."""
+    rates = {}
+    for rows, inner, columns in SIZES:
+        left, right = torch.randn(rows, inner), torch.randn(inner, columns)
+        times = []
+        for _ in range(30):
+            start = time.perf_counter()
+            left @ right
+            times.append(time.perf_counter() - start)
+        rates[rows, inner, columns] = 2 * rows * inner * columns / min(times) / 1e9
+    return rates
+
+
+def report(name: str) -> str:
+    preset = CPU[name]
+    needed, tuned, default = arithmetic(preset.work)
+    seconds = seconds_a_step(steps_of(preset.work))
+    parts = [f"{kind} {share:.0%}" for kind, share in shares(steps_of(preset.work)).items()]
+    rates = best_rate()
+    limit = max(rates.values())
+    small = ", ".join(f"{a} × {b} × {c}: {rate:.0f}" for (a, b, c), rate in rates.items())
+    return (
+        f"**{preset.title}**, batch {preset.work.batch}: {seconds * 1000:.0f} ms a step for {needed:.1f} GFLOP that are necessary, "
+        f"{needed / seconds:.0f} GFLOP/s or {needed / seconds / limit:.0%} of the best matrix product seen here "
+        f"({small} GFLOP/s). TRL does at least {tuned / needed:.1f} times that arithmetic tuned, {default / needed:.1f} times by default. "
+        f"Of the time of the profiled steps: {'; '.join(parts)}."
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"of {', '.join(CPU)}")
+    parser.add_argument("--record", action="store_true", help="put the text into benchmarks/RESULTS.md")
+    args = parser.parse_args()
+    if unknown := [name for name in args.presets if name not in CPU]:
+        parser.error(f"no preset {unknown[0]!r}; there are {', '.join(CPU)}")
+    texts = []
+    for name in args.presets or CPU:
+        texts.append(report(name))
+        print(texts[-1] + "\n", flush=True)
+    if args.record:
+        results.write("Where the time of our step goes", "\n\n".join(texts))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,23 @@
+"""Where a run computes: bfloat16 only where the chip has it, and no sharding behind the back of what is saved."""
+
+import pytest
+import torch
+
+from dpo_notes.maths.errors import InputError
+from dpo_notes.training.device import autocast, process_state
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_auto_is_bfloat16_where_the_chip_has_it_not_where_it_is_emulated(monkeypatch, own):
+    """A T4 runs bfloat16 too, slowly; asked without emulation it says so."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or own)
+    assert autocast(torch.device("cuda"), "auto")._enabled == (own and torch.cuda.is_available())
+    assert not autocast(torch.device("cpu"), "auto")._enabled
+    assert autocast(torch.device("cpu"), "bf16")._enabled
+
+
+@pytest.mark.parametrize("kind", ["FSDP", "DEEPSPEED"])
+def test_a_launcher_that_would_split_the_model_is_refused_in_one_line(monkeypatch, kind):
+    monkeypatch.setenv(f"ACCELERATE_USE_{kind}", "true")
+    with pytest.raises(InputError, match=f"^accelerate is configured for {kind}; expected plain data parallelism"):
+        process_state()
