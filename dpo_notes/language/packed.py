@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 from transformers import AttentionInterface, PreTrainedModel
 
 from dpo_notes.language.encode import EncodedPair
@@ -19,18 +20,48 @@ PACKABLE = ("gpt2", "gpt_neox", "llama")
 
 @dataclass(frozen=True)
 class Grid:
-    """Sequences of a packed row, laid out as rows padded on the right: where each place gets its token from, and back."""
+    """Sequences that follow each other, laid out as rows padded on the right: where each place gets its token, and back."""
 
-    source: Int[Tensor, "rows width"]  # the token's position in the packed row; any at padding
-    real: Int[Tensor, " tokens"]  # the places, of the flattened grid, that hold a token, in the order of the packed row
+    source: Int[Tensor, "rows width"]  # the token's number in the sequences; any at padding
+    real: Int[Tensor, " tokens"]  # the places, of the flattened grid, that hold a token, in the order of the sequences
 
-    def lay_out(self, values: Float[Tensor, "heads tokens channels"]) -> Float[Tensor, "rows heads width channels"]:
-        """What belongs to each token, where the grid has it."""
-        return values[:, self.source].movedim(0, 1)
+    def lay_out(self, values: Float[Tensor, "tokens heads channels"]) -> Float[Tensor, "rows heads width channels"]:
+        """What belongs to each token, where the grid has it. What stands at padding must reach no loss."""
+        return _LayOut.apply(values, self.source, self.real).transpose(1, 2)
 
     def take_up(self, values: Float[Tensor, "rows heads width channels"]) -> Float[Tensor, "tokens heads channels"]:
         """The way back, without the padding."""
-        return values.transpose(1, 2).flatten(0, 1)[self.real]
+        return _TakeUp.apply(values.transpose(1, 2), self.real)
+
+
+class _LayOut(torch.autograd.Function):
+    """Its gradient is picked out of the grid again; autograd, which must expect a token in several places, would add up."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, values: Tensor, source: Tensor, real: Tensor) -> Tensor:
+        ctx.save_for_backward(real)
+        return values[source]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None, None]:
+        return grad.flatten(0, 1)[ctx.saved_tensors[0]], None, None
+
+
+class _TakeUp(torch.autograd.Function):
+    """Its gradient is put back into the grid, with 0 at padding."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, values: Tensor, real: Tensor) -> Tensor:
+        ctx.save_for_backward(real)
+        ctx.shape = values.shape
+        return values.flatten(0, 1)[real]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, None]:
+        places = ctx.shape[0] * ctx.shape[1]
+        return grad.new_zeros(places, *ctx.shape[2:]).index_copy_(0, ctx.saved_tensors[0], grad).view(ctx.shape), None
 
 
 @dataclass(frozen=True)
@@ -74,7 +105,7 @@ def pack_pairs(pairs: Sequence[EncodedPair]) -> PackedPairs:
     prompt_positions = torch.arange(border) - (prompt_ends - prompt_lengths).repeat_interleave(prompt_lengths)
     positions = torch.cat([prompt_positions, within + prompt_lengths.repeat(2).repeat_interleave(lengths)])
     prompt_grid, prompt_real = _grid(prompt_ends - prompt_lengths, prompt_lengths)
-    response_grid, _ = _grid(starts, lengths)
+    response_grid, _ = _grid(starts - border, lengths)
     width = response_grid.source.shape[1]
     earlier = torch.ones(width, width, dtype=torch.bool).tril().expand(len(responses), -1, -1)
     of_prompt = prompt_real.repeat(2, 1)[:, None].expand(-1, width, -1)
@@ -142,9 +173,11 @@ def packed_attention(
     hands on `packed`, which the model was called with.
     """
     settings = {"scale": scaling, "dropout_p": dropout, "enable_gqa": query.shape[1] != key.shape[1]}
-    of_prompts = [packed.prompts.lay_out(values[0]) for values in (query, key, value)]
+    counts = [len(packed.prompts.real), len(packed.responses.real)]
+    parts = [values[0].transpose(0, 1).split(counts) for values in (query, key, value)]
+    of_prompts = [packed.prompts.lay_out(ahead) for ahead, _ in parts]
     prompts = F.scaled_dot_product_attention(*of_prompts, is_causal=True, **settings)
-    queries, *seen = (packed.responses.lay_out(values[0]) for values in (query, key, value))
+    queries, *seen = (packed.responses.lay_out(behind) for _, behind in parts)
     keys, values = (
         torch.cat([before.repeat(2, 1, 1, 1), own], dim=2) for before, own in zip(of_prompts[1:], seen, strict=True)
     )
@@ -156,7 +189,7 @@ AttentionInterface.register("packed_pairs", packed_attention)
 
 
 def _grid(starts: Int[Tensor, " rows"], lengths: Int[Tensor, " rows"]) -> tuple[Grid, Bool[Tensor, "rows width"]]:
-    """The grid of sequences with these starts in the row, and where it holds a token."""
+    """The grid of sequences with these starts and lengths, and where it holds a token."""
     columns = torch.arange(int(lengths.max()))
     real = columns < lengths[:, None]
     return Grid(torch.where(real, starts[:, None] + columns, 0), real.flatten().nonzero().squeeze(1)), real
