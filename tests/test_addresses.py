@@ -60,6 +60,14 @@ def test_on_colab_a_notebook_that_stands_alone_gets_the_repository_and_its_packa
     ]
     led = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf"}
     led |= {"GIT_CONFIG_VALUE_0": addresses.repository(), "PYTHONPATH": str(tmp_path / "modules")}
+    asks = [
+        sys.executable,
+        "-c",
+        "import pip; print(pip.__file__)",
+    ]  # or else the real one would change this environment
+    assert (
+        str(pip.parent) in subprocess.run(asks, env=os.environ | led, capture_output=True, text=True, check=True).stdout
+    )
     clone = content / addresses.repository().split("/")[-1]
     for _ in range(2):
         done = subprocess.run(
