@@ -84,8 +84,6 @@ def table(preset: Preset, measured: dict[str, list[dict]]) -> str:
     done = f"{prompt:.0f} tokens in a prompt and {responses:.0f} in its two answers; {work.steps} steps, {preset.rounds} rounds."
     equal = f"Losses of every step, ours against each side: {farthest(measured):.1e} apart at most."
     lines = [
-        f"### {preset.title}, batch {work.batch}, {work.device}",
-        "",
         f"{done} {equal}",
         "",
         "| | pairs a second | ours is faster by | with set-up and reference's pass | memory, MiB | ours needs |",
@@ -124,21 +122,23 @@ def main() -> int:
     known = CPU if args.device == "cpu" else GPU
     if unknown := [name for name in args.presets if name not in known]:
         parser.error(f"no preset {unknown[0]!r} for {args.device}; there are {', '.join(known)}")
-    tables, everything, apart = [], {}, 0.0
+    tables, everything, apart = {}, {}, 0.0
     for name in args.presets or known:
         preset = replace(known[name], rounds=args.rounds or known[name].rounds)
         measured = compare(preset, list(SIDES))
         everything[name] = measured
         apart = max(apart, farthest(measured)) if args.device == "cpu" else apart
-        tables.append(table(preset, measured))
-        print("\n" + tables[-1], flush=True)
+        title = f"{preset.title}, batch {preset.work.batch}, {preset.work.device}"
+        tables[title] = table(preset, measured)
+        print(f"\n{title}\n\n{tables[title]}", flush=True)
     if args.output:
         args.output.write_text(json.dumps(everything, indent=1) + "\n")
     if apart > EQUAL:
         print(f"\nlosses differ by {apart:.1e}, more than {EQUAL}: the sides did not do the same work")
         return 1
     if args.record:
-        results.write(f"DPO side by side with TRL, on {args.device}", "\n\n".join(tables), packages=("trl", "datasets"))
+        for title, text in tables.items():
+            results.write(f"DPO side by side with TRL: {title}", text, packages=("trl", "datasets"))
     return 0
 
 

@@ -27,16 +27,18 @@ from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
 
 STEPS = 8  # that are counted
-KINDS = {  # by the beginning of the operation's name
-    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm"),
-    "attention": ("aten::_scaled_dot_product",),
-    "AdamW": ("aten::_fused_adamw",),
-    "gradient norm": ("aten::_foreach", "aten::linalg_vector_norm", "aten::stack"),
-    "exponentials and sums of the head": ("aten::exp_", "aten::sum", "aten::amax", "aten::sub_"),
-    "activation (GELU)": ("aten::gelu", "aten::tanh", "aten::pow"),
-    "layer norm": ("aten::native_layer_norm",),
+KINDS = {  # by name of the operation
+    "matrix products": "aten::mm aten::addmm aten::bmm",
+    "attention": "aten::_scaled_dot_product_flash_attention_for_cpu aten::_scaled_dot_product_flash_attention_for_cpu_backward",
+    "element by element (GELU, sums, layer norms)": "aten::mul aten::add aten::add_ aten::pow aten::tanh aten::tanh_backward "
+    "aten::native_layer_norm aten::native_layer_norm_backward",
+    "softmax over the vocabulary": "aten::exp_ aten::amax aten::sub_ aten::sum _LeanPickedLogpsBackward",
+    "moving numbers (packing, copies, zeros)": "aten::index aten::cat aten::copy_ aten::fill_ aten::_index_put_impl_ "
+    "aten::index_copy_ aten::index_add_ aten::embedding_dense_backward",
+    "AdamW, norm and clipping": "aten::_fused_adamw_ aten::linalg_vector_norm aten::mul_ aten::_foreach_mul_ aten::stack",
 }
-REST = "all else: additions, copies, Python"
+KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()}
+REST = "the rest, mostly Python and the dispatch of operations"
 SIZES = ((368, 160, 640), (512, 512, 2048), (1024, 1024, 1024), (2048, 2048, 2048))
 
 
@@ -91,9 +93,8 @@ def shares(rows) -> dict[str, float]:
     whole = time.perf_counter() - start
     found = Counter()
     for event in profiler.key_averages():
-        kind = next((kind for kind, names in KINDS.items() if event.key.startswith(names)), REST)
-        if kind != REST:
-            found[kind] += event.self_cpu_time_total / 1e6 / whole
+        if event.key in KIND_OF:
+            found[KIND_OF[event.key]] += event.self_cpu_time_total / 1e6 / whole
     return {**dict(found.most_common()), REST: 1 - found.total()}
 
 

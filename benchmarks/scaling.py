@@ -68,6 +68,11 @@ def picture(points: list[Point]) -> None:
                     [point[1] for point in mine], [point[place] for point in mine], style, color=color, label=side
                 )
         column[1].set_xlabel(axis)
+        for ax in column:
+            sizes = AXES[axis][1]
+            ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.minorticks_off()
         open_axes(*column)
     panels[0, 0].set_ylabel("pairs a second")
     panels[1, 0].set_ylabel("memory beyond the start, MiB")

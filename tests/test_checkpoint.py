@@ -112,7 +112,8 @@ def test_a_run_that_was_refused_leaves_no_folder(start, tmp_path, tiny_model):
 
 
 def test_resume_in_an_empty_folder_starts_at_the_beginning(train, run, tmp_path):
-    train(output_dir=tmp_path / "other", resume=True, **SETTINGS)
+    with pytest.warns(UserWarning, match="other holds no run yet; one begins there"):
+        train(output_dir=tmp_path / "other", resume=True, **SETTINGS)
     assert rows_in(tmp_path / "other") == rows_in(run)
 
 
@@ -122,7 +123,7 @@ OTHER_RUNS = {
     "loss": ({"loss_fn": hinge_loss}, "loss was 'dpo_loss' and is now 'hinge_loss'"),
     "smoothing": (
         {"loss_fn": partial(robust_loss, label_smoothing=0.1)},
-        "is now \"robust_loss {'label_smoothing': 0.1}\"",
+        "is now 'robust_loss(label_smoothing=0.1)'",
     ),
     "reference": ({"reference": None}, "reference was '"),
 }
@@ -192,22 +193,6 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(train, 
     assert saved(run) == ["step-00000006", "step-00000008"]
 
 
-def test_where_no_checkpoint_is_whole_this_is_told_and_training_begins_anew(train, run):
-    rows = rows_in(run)
-    for folder in (run / "checkpoint").iterdir():
-        half(folder / "state.safetensors")
-    with pytest.warns(UserWarning) as told:
-        train(output_dir=run, resume=True, **SETTINGS)
-    assert str(told[-1].message) == f"{run}/checkpoint: no checkpoint is whole; training begins anew"
-    assert rows_in(run) == rows
-
-
-def test_resuming_where_no_run_is_begins_one_and_says_so(train, tmp_path):
-    with pytest.warns(UserWarning, match="holds no run yet; one begins there"):
-        train(output_dir=tmp_path / "mistyped", resume=True, **SETTINGS)
-    assert (tmp_path / "mistyped" / "model").exists()
-
-
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux which files are mapped into memory")
 def test_a_resumed_run_holds_on_to_no_file_of_a_checkpoint(start, run):
     """Else an old checkpoint could not be deleted on Windows while the run goes on."""
@@ -224,6 +209,7 @@ def test_where_every_checkpoint_is_damaged_the_run_starts_again(train, run):
     with pytest.warns(UserWarning, match="is damaged") as told:
         again = train(output_dir=run, resume=True, **SETTINGS)
     assert sum("is damaged" in str(warning.message) for warning in told) == 2
+    assert str(told[-1].message) == f"{run}/checkpoint: no checkpoint is whole; training begins anew"
     assert [row["step"] for row in again] == list(range(1, 9))
     assert rows_in(run) == rows
 

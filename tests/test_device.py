@@ -1,5 +1,7 @@
 """Where a run computes: bfloat16 only where the chip has it, and no sharding behind the back of what is saved."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -9,9 +11,11 @@ from dpo_notes.training.device import autocast, process_state
 
 @pytest.mark.parametrize("own", [True, False])
 def test_auto_is_bfloat16_where_the_chip_has_it_not_where_it_is_emulated(monkeypatch, own):
-    """A T4 runs bfloat16 too, slowly; asked without emulation it says so."""
+    """A T4 runs bfloat16 too, slowly; asked without emulation it says so. Without a GPU the context is one of the CPU."""
+    on_cpu = partial(torch.autocast, "cpu")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or own)
-    assert autocast(torch.device("cuda"), "auto")._enabled == (own and torch.cuda.is_available())
+    monkeypatch.setattr(torch, "autocast", lambda device, kind, enabled: on_cpu(kind, enabled=enabled))
+    assert autocast(torch.device("cuda"), "auto")._enabled == own
     assert not autocast(torch.device("cpu"), "auto")._enabled
     assert autocast(torch.device("cpu"), "bf16")._enabled
 

@@ -112,7 +112,7 @@ def test_on_a_full_disk_a_run_stops_in_one_line_and_with_room_goes_on_to_the_sam
     said, code = train(*words(folder, run))
     assert code == 1
     assert re.match(
-        r"dpo-notes: cannot write: .*No space left on device.*\. The last checkpoint is whole;", the_line(said)
+        r"dpo-notes: cannot write: .*No space left on device.*\. Checkpoints that were saved are whole;", the_line(said)
     )
     assert checkpoints_in(run) == ["step-00000002", "step-00000004"][: int(room)]
     assert not (run / "model").exists()
@@ -229,7 +229,7 @@ def test_a_weight_too_large_stops_the_run_at_the_step_that_meets_it_with_its_pai
     said, code = train(*given)
     found = re.fullmatch(
         r"dpo-notes: step (\d+): loss nan, gradient norm nan; the update was not made; the step held (.*)\. "
-        r"The last checkpoint is whole; try a lower learning rate\.",
+        r"Checkpoints that were saved are whole; a lower learning rate may help\.",
         the_line(said),
     )
     assert code == 1 and found, said
@@ -259,7 +259,7 @@ def test_a_learning_rate_beyond_reason_is_one_line_and_leaves_no_model(train, fo
     said, code = train(*words(folder, run, **fields | {"learning_rate": 1e30}))
     assert code == 1
     assert re.fullmatch(
-        rf"dpo-notes: {told}\. The last checkpoint is whole; try a lower learning rate\.", the_line(said)
+        rf"dpo-notes: {told}\. Checkpoints that were saved are whole; a lower learning rate may help\.", the_line(said)
     ), said
     assert checkpoints_in(run) == [f"step-{step:08d}" for step in range(1, kept + 1)]
     assert not (run / "model").exists()

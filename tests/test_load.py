@@ -4,7 +4,6 @@ import json
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -274,9 +273,11 @@ def test_only_the_cache_is_asked_where_the_hub_is_silent(monkeypatch, silent):
 
 def test_a_model_that_names_no_context_is_told_in_one_line(tiny_model):
     """A picture-and-text model keeps it in a configuration within; one without any (as Mamba) is refused."""
-    assert context_length(SimpleNamespace(config=LlavaConfig())) == LlavaConfig().text_config.max_position_embeddings
-    with pytest.raises(InputError, match="^SimpleNamespace: no max_position_embeddings in its configuration"):
-        context_length(SimpleNamespace(config=MambaConfig()))
+    tiny_model.config = LlavaConfig()
+    assert context_length(tiny_model) == tiny_model.config.text_config.max_position_embeddings
+    tiny_model.config = MambaConfig()
+    with pytest.raises(InputError, match="^GPT2LMHeadModel: no max_position_embeddings in its configuration"):
+        context_length(tiny_model)
 
 
 def test_a_frozen_copy_is_independent_and_asks_for_no_gradient(tiny_model):
