@@ -58,7 +58,7 @@ def table(points: list[Point]) -> str:
 
 
 def picture(points: list[Point]) -> None:
-    figure, panels = plt.subplots(2, len(AXES), figsize=(3 * len(AXES), 5.4), layout="constrained")
+    figure, panels = plt.subplots(2, len(AXES), sharey="row", figsize=(3 * len(AXES), 5.4), layout="constrained")
     for column, axis in zip(panels.T, AXES, strict=True):
         for side, color in COLORS.items():
             mine = [point for point in points if point[0] == axis and point[2] == side]
