@@ -97,5 +97,5 @@ def test_a_recorded_run_is_shown_at_its_step_with_its_text(record):
     assert [list(axis) for axis in explorer.dots["reward"].get_data()] == [[10], [10]]
     assert "reward 10.00, 50% of the answers grammatical" in explorer.words
     assert "“Where?” “0.0 <b> 10”" in explorer.words
-    assert "<b>" not in explorer.status.value
+    assert "<b>" not in explorer.view.value
     assert list(set_to(explorer, beta=1.0).lines["reward"].get_ydata()) == [1, 1, 1]

@@ -45,10 +45,10 @@ class Explorer(W.VBox):
             artist.set_animated(True)
         self.canvas.draw()
         self.still = self.canvas.copy_from_bbox(figure.bbox)
-        self.view, self.status = W.HTML(), W.HTML()
+        self.view = W.HTML()
         rows = _rows(list(self.controls.values()))
         buttons = [self._button(words, act) for words, act in self.make_buttons().items()]
-        super().__init__([*rows, *([W.HBox(buttons)] if buttons else []), self.view, self.status])
+        super().__init__([*rows, *([W.HBox(buttons)] if buttons else []), self.view])
         for control in self.controls.values():
             control.observe(lambda change: self.refresh(), "value")
         self._draw()
@@ -110,8 +110,8 @@ class Explorer(W.VBox):
         place = (
             f'width="{width}" height="{height}" style="max-width:100%; height:auto"'  # kept while the PNG is decoded
         )
-        self.view.value = f'<img {place} alt="{words}" src="data:image/png;base64,{self.png}">'
-        self.status.value = f'<p role="status">{words}</p>'
+        picture = f'<img {place} alt="{words}" src="data:image/png;base64,{self.png}">'
+        self.view.value = f'{picture}<p role="status">{words}</p>'  # one message for both
 
     def _button(self, words: str, act: Callable[[], None]) -> W.Button:
         button = W.Button(description=words, layout={"width": "auto"})
