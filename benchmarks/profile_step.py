@@ -52,8 +52,8 @@ def steps_of(work: Work):
     return train_dpo(policy, frozen_copy(policy), pairs, tokenizer, settings(work))
 
 
-def arithmetic(work: Work) -> tuple[float, float, float]:
-    """GFLOP a step: what is necessary, and at least what TRL does, tuned and by default."""
+def arithmetic(work: Work) -> tuple[float, float, float, float]:
+    """GFLOP a step: what is necessary, and at least what TRL does, tuned and by default; MiB of gradients and moments."""
     model, tokenizer, pairs = model_and_pairs(work)
     config, ordered = model.config, in_our_order(pairs, tokenizer, model, settings(work))
     encoded = encode_pairs(tokenizer, ordered, max_length=config.n_positions)
@@ -67,7 +67,8 @@ def arithmetic(work: Work) -> tuple[float, float, float]:
         layers += 2 * tokens * (weights + config.n_layer * config.n_embd * width)
         heads += 2 * tokens * head
     tuned, default = 3 * (layers + heads), 4 * (layers + heads) + layers
-    return tuple(flops / len(steps) / 1e9 for flops in (necessary, tuned, default))
+    gigaflops = (flops / len(steps) / 1e9 for flops in (necessary, tuned, default))
+    return *gigaflops, 3 * 4 * model.num_parameters() / 2**20
 
 
 def seconds_a_step(rows) -> float:
@@ -114,7 +115,7 @@ def best_rate() -> dict[tuple[int, int, int], float]:
 
 def report(name: str) -> str:
     preset = CPU[name]
-    needed, tuned, default = arithmetic(preset.work)
+    needed, tuned, default, kept = arithmetic(preset.work)
     seconds = seconds_a_step(steps_of(preset.work))
     parts = [f"{kind} {share:.0%}" for kind, share in shares(steps_of(preset.work)).items()]
     rates = best_rate()
@@ -124,6 +125,7 @@ def report(name: str) -> str:
         f"**{preset.title}**, batch {preset.work.batch}: {seconds * 1000:.0f} ms a step for {needed:.1f} GFLOP that are necessary, "
         f"{needed / seconds:.0f} GFLOP/s or {needed / seconds / limit:.0%} of the best matrix product seen here "
         f"({small} GFLOP/s). TRL does at least {tuned / needed:.1f} times that arithmetic tuned, {default / needed:.1f} times by default. "
+        f"Gradients and the two moments of AdamW, which every side holds, take {kept:.0f} MiB. "
         f"Of the time of the profiled steps: {'; '.join(parts)}."
     )
 
