@@ -9,6 +9,8 @@ from notebook_page import Page, checks
 
 from dpo_notes.teaching.exercises.checking import FILES, NOT_TRIED, RIGHT, Exercise, exercise, known, verdict
 
+pytestmark = pytest.mark.notebooks
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = {path.stem[:2]: path for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))}
 PACKAGE = ROOT / "dpo_notes" / "teaching"

@@ -13,6 +13,8 @@ from worker_jobs import note, note_or_end
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.frontier.workers import JobFailed, run_in_workers
 
+pytestmark = pytest.mark.processes
+
 
 def test_every_job_is_done_once_after_what_it_needs_on_one_thread_of_a_cpu(tmp_path):
     needs = {"c": ("a", "b"), "a": (), "b": ("a",), "d": ("long done",)}  # what is not to be done counts as done
