@@ -26,10 +26,11 @@ COPIED = (
     "dpo_notes",
 )
 HINT = "hint"  # the tag of a cell with a hint, which also holds the link to the solution
+FETCHES = "colab"  # the id of the cell that fetches the whole repository, solutions and all
 README = """\
 # dpo-notes, student copy
 
-You need Python 3.11 or 3.12; nothing else.
+You need Python 3.11 or newer; nothing else.
 
 ```
 python run.py lab      # sets up the folder .venv (once), then opens the notebooks in JupyterLab
@@ -42,8 +43,10 @@ cell: it says "right", or which mistake it looks like. Save the notebook, and re
 
 
 def without_hints(notebook: NotebookNode) -> NotebookNode:
-    """The notebook as students get it: all cells but the hints."""
-    kept = [cell for cell in notebook.cells if HINT not in cell.metadata.get("tags", [])]
+    """The notebook as students get it: all cells but the hints, and but the one that would fetch them on Colab."""
+    kept = [cell for cell in notebook.cells if HINT not in cell.metadata.get("tags", []) and cell.id != FETCHES]
+    for count, cell in enumerate((cell for cell in kept if cell.cell_type == "code"), start=1):
+        cell.execution_count = count
     return NotebookNode({**notebook, "cells": kept})
 
 

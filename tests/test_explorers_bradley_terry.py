@@ -88,4 +88,9 @@ def test_two_tastes_leave_a_line_and_one_taste_leaves_no_fit():
     assert [bar.get_height() for bar in explorer.raters] == pytest.approx([1, 0.5, 0.5])
     assert explorer.least == pytest.approx(2 / 3 * math.log(2))
     assert explorer.loss > explorer.least
-    assert "was ever chosen over" in set_to(explorer, courteous=0).words
+    set_to(explorer, courteous=0)
+    assert "20 hurried, 0 courteous, 0 thorough. There is no fit" in explorer.words
+    assert [bar.get_height() for bar in (*explorer.raters, *explorer.fit)] == [0] * 6 and not len(
+        explorer.points.get_xdata()
+    )
+    assert "There is no fit" not in set_to(explorer, courteous=1).words

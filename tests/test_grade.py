@@ -8,16 +8,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
 from dpo_notes.cli import main
 from dpo_notes.maths.errors import InputError
-from dpo_notes.teaching.exercises.checking import FILES, NOT_TRIED, RIGHT
+from dpo_notes.teaching.exercises.checking import FILES, NOT_TRIED, RIGHT, same
 from dpo_notes.teaching.grading import confinement
 from dpo_notes.teaching.grading.answers import Other, decode, encode, received, reported
 from dpo_notes.teaching.grading.marks import Marked, exercises_of, judged, mark_all
@@ -69,6 +72,16 @@ def test_an_answer_arrives_as_it_was_sent(value):
         assert arrived.dtype == value.dtype and torch.equal(arrived, value)
     else:
         assert arrived == value
+
+
+@pytest.mark.parametrize("value", [Fraction(1, 2), Decimal("0.5"), np.float32(0.5), [Fraction(1, 2)]], ids=repr)
+def test_numbers_of_any_kind_are_judged_as_in_the_notebook(value):
+    wanted = [0.5] if isinstance(value, list) else 0.5
+    assert same(value, wanted, 1e-6) and same(decode(json.loads(json.dumps(encode(value)))), wanted, 1e-6)
+
+
+def test_small_integers_arrive():
+    assert decode(encode(np.array([3, 4], dtype=np.int16))).tolist() == [3, 4]
 
 
 def test_something_else_arrives_as_its_printed_form_and_can_do_nothing():
@@ -284,6 +297,40 @@ def test_a_hostile_notebook_gains_no_mark_and_keeps_what_it_answered_before(grad
     for number, mark in marks.items():
         assert row[f"exercise {number[3:]}"] == mark, number
     assert int(row["right"]) == list(marks.values()).count("right")
+
+
+ESCAPES = {
+    "moves a file out": "os.replace('a', OUTSIDE)",
+    "moves a file in": "os.replace(OUTSIDE, 'b')",
+    "links one": "os.link(OUTSIDE, 'b')",
+    "removes beside a folder": "os.remove('file', dir_fd=os.open(os.path.dirname(OUTSIDE), os.O_RDONLY))",
+    "makes a database": "sqlite3.connect(OUTSIDE + '.db')",
+    "writes": "open(OUTSIDE, 'w')",
+    "cuts": "os.truncate(OUTSIDE, 0)",
+}
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("code", ESCAPES.values(), ids=ESCAPES)
+def test_where_the_system_hides_no_files_python_refuses_to_change_them(tmp_path, code):
+    """The audit hook alone. Within the folder all of this is allowed."""
+    for place in ("outside", "inside"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "file").write_text("mine")
+    (tmp_path / "inside" / "a").write_text("forged")
+    start = (
+        "import os, sqlite3; from pathlib import Path\n"
+        "from dpo_notes.teaching.grading import confinement\n"
+        "confinement.refuse_what_no_exercise_needs(Path.cwd())\n"
+    )
+    for place, allowed in (("outside", False), ("inside", "dir_fd" not in code)):
+        script = f"OUTSIDE = {str(tmp_path / place / 'file')!r}\n{start}{code}"
+        words = [sys.executable, "-c", script]
+        done = subprocess.run(words, cwd=tmp_path / "inside", capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) == allowed, done.stderr
+        assert allowed or "PermissionError: not in a returned notebook" in done.stderr
+    assert (tmp_path / "outside" / "file").read_text() == "mine"
+    assert [path.name for path in (tmp_path / "outside").iterdir()] == ["file"]
 
 
 @linux

@@ -116,6 +116,9 @@ def test_a_deck_opens_from_a_plain_folder_and_cuts_nothing_off(built, chromium):
     page.wait_for_selector("body[data-ready]", timeout=60_000)
     assert page.evaluate("document.querySelectorAll('mjx-container').length") > 100
     assert page.evaluate("document.querySelectorAll('mjx-merror, [data-mjx-error]').length") == 0
+    moves = page.locator(".slides .jp-RenderedMarkdown > ol > li")
+    assert moves.count() > 20
+    assert moves.evaluate_all("all => all.every(move => move.classList.contains('fragment'))")  # one by one
     seen = 0
     while True:
         seen += 1

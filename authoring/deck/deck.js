@@ -19,6 +19,12 @@ function fit(slide) {
   Reveal.layout();
 }
 
+// A derivation of numbered moves comes move by move, and after them one by one what they lead to.
+for (const moves of document.querySelectorAll(".slides .jp-RenderedMarkdown > ol")) {
+  for (const move of moves.children) move.classList.add("fragment");
+  for (let next = moves.nextElementSibling; next; next = next.nextElementSibling) next.classList.add("fragment");
+}
+
 MathJax.startup.promise.then(() =>
   Reveal.initialize({ controls: true, progress: true, hash: true, center: false, slideNumber: "{{ resources.reveal.number }}",
                       width: WIDTH, height: HEIGHT, margin: 0.04, transition: "none" })

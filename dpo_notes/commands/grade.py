@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
         print(
             "note: this system offers no network of their own to the notebooks; they are kept from it as well as can be"
         )
+    if not confinement.offers_confined_files():
+        print("note: this system cannot hide files from the notebooks: keep solutions and marks on another machine")
     marked = []
     limits = {"seconds": args.seconds, "memory": int(args.memory * 2**30)}
     for one in mark_all(args.folder, at_once=args.at_once, **limits):

@@ -1,7 +1,6 @@
 """The exercises of notebook 12; the last one, the capstone, is judged by what the policy is worth where nobody trained it."""
 
 import math
-from collections.abc import Sequence
 from functools import lru_cache, partial
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from dpo_notes.maths.loss_family import robust_loss
 from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.teaching.exercises.checking import Exercise, Mistake
-from dpo_notes.worlds.help_desk import HURRIED, STUCK, Judgement, help_desk, judgements, train, worth
+from dpo_notes.worlds.help_desk import HURRIED, STUCK, help_desk, judgements, train, worth
 from dpo_notes.worlds.preferences import cycle
 
 # Reasons for the two numbers, from runs on four files (seeds 0 to 3), DPO, the best of betas 0.2 to 0.5 within the budget:
@@ -49,11 +48,6 @@ def smoothed(chosen: Tensor, rejected: Tensor, beta: float, flips: float) -> Ten
 
 def turned(chosen: Tensor, rejected: Tensor, beta: float, flips: float) -> Tensor:
     return robust(rejected, chosen, beta, flips)
-
-
-def cleaned(rows: Sequence[Judgement]) -> list[Judgement]:
-    """Each judgement once, and none of the rater who only measures length."""
-    return [row for row in dict.fromkeys(rows) if row.rater != HURRIED]
 
 
 @lru_cache(maxsize=16)

@@ -76,7 +76,7 @@ EXERCISES = (
     Exercise(
         number="04.4",
         expected=[26, 0.85],
-        tolerance=0.04,
+        tolerance=0.02,  # of a number, and beside it as a share: less than half a step of the sliders
         mistakes=(
             Mistake([80, 0.85], "after 80 steps the pay is highest; look for the top of the black line"),
             Mistake([26, 0.0], "beta 0 is no leash at all: after 80 steps the answers are worth about -1"),

@@ -180,7 +180,14 @@ class Crowd(Explorer):
 
     def move(self, **sizes):
         choices = tournament.crowd_choices([sizes[taste] for taste in tournament.TASTES])
-        self.rewards = fit_bradley_terry(choices, len(tournament.CYCLE))
+        self.rewards = None
+        for bar in (*self.raters, *self.fit):
+            bar.set_height(0)
+        self.points.set_data([], [])
+        try:
+            self.rewards = fit_bradley_terry(choices, len(tournament.CYCLE))
+        except InputError:
+            return  # where all are of one mind, or nobody is there
         wins = win_counts(choices, len(tournament.CYCLE))
         truth, fit = wins / (wins + wins.T), preference_matrix(self.rewards)
         self.truth, self.fitted = (each[[0, 1, 2], [1, 2, 0]] for each in (truth, fit))
@@ -192,6 +199,9 @@ class Crowd(Explorer):
         self.least = entropy(torch.stack([self.truth, 1 - self.truth], dim=1).log()).mean().item()
 
     def describe(self, **sizes):
+        if self.rewards is None:
+            crowd = ", ".join(f"{size} {taste}" for taste, size in sizes.items())
+            return f"{crowd}. There is no fit: what nobody ever chose over another would have a reward without bound."
         names = [f"{name} {reward:z.2f}" for name, reward in zip(tournament.CYCLE, self.rewards.tolist(), strict=True)]
         return (
             f"{', '.join(f'{size} {taste}' for taste, size in sizes.items())}. Raters prefer curt to plain, plain to polite, "

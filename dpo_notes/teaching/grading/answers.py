@@ -35,7 +35,7 @@ def encode(value: object, *, depth: int = DEPTH) -> object:
     if isinstance(value, list | tuple | set | frozenset) and depth:
         return [encode(item, depth=depth - 1) for item in value]
     try:
-        tensor = torch.as_tensor(value).detach().cpu()
+        tensor = _as_tensor(value).detach().cpu()
         return {"tensor": tensor.tolist(), "dtype": str(tensor.dtype).removeprefix("torch.")}
     except Exception:  # noqa: BLE001  whatever the reader's object does when it is looked at
         return {"other": _printed(value)}
@@ -99,6 +99,15 @@ def _replay(report: dict[str, object]) -> Callable:
         return next(waiting, Other("no result"))
 
     return answer
+
+
+def _as_tensor(value: object) -> torch.Tensor:
+    """Numbers of any kind: fractions and decimals too, as the checkers take them in a notebook."""
+    try:
+        tensor = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        tensor = torch.as_tensor(value, dtype=torch.float64)
+    return tensor if tensor.dtype in DTYPES.values() else tensor.to(torch.int64)
 
 
 def _printed(value: object) -> str:

@@ -42,16 +42,17 @@ REFUSED = {
     ),
     *("os.kill", "os.killpg", "signal.pthread_kill", "winreg.SetValue", "winreg.DeleteKey"),
 }
-CHANGES = {
-    "os.remove",
-    "os.rmdir",
-    "os.mkdir",
-    "os.rename",
-    "os.link",
-    "os.symlink",
-    "os.truncate",
-    "os.chmod",
-    "os.chown",
+CHANGES = {  # how many paths come first, and from where on descriptors of the folders that they are in; -1: none
+    "os.remove": (1, 1),
+    "os.rmdir": (1, 1),
+    "os.mkdir": (1, 2),
+    "os.rename": (2, 2),
+    "os.link": (2, 2),
+    "os.symlink": (2, 2),
+    "os.truncate": (1, 2),
+    "os.chmod": (1, 2),
+    "os.chown": (1, 3),
+    "sqlite3.connect": (1, 1),
 }
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -73,6 +74,15 @@ def readable() -> list[Path]:
     labels = package.parent / "runs" / "my_comparisons.jsonl"  # a notebook looks for its reader's own here
     wanted = [package, package.parent / "data", labels, *map(Path, sorted(python)), *map(Path, system)]
     return [path for path in wanted if path.exists()]
+
+
+def offers_confined_files() -> bool:
+    """Whether this system itself can keep a process from files."""
+    if not sys.platform.startswith("linux"):
+        return False
+    from dpo_notes.teaching.grading import landlock
+
+    return landlock.version() >= 1
 
 
 def confine_files(private: Path) -> bool:
@@ -110,12 +120,7 @@ def _lower(kind: int, value: int) -> None:
 def refuse_what_no_exercise_needs(private: Path) -> None:
     """From here on Python's functions open no connection, start nothing, and change no file outside `private`."""
     # Bound now: what the notebook does to these modules later changes nothing here.
-    inside, devnull, refused, changes = (
-        str(private.resolve()) + os.sep,
-        os.devnull,
-        frozenset(REFUSED),
-        frozenset(CHANGES),
-    )
+    inside, devnull, refused, changes = str(private.resolve()) + os.sep, os.devnull, frozenset(REFUSED), dict(CHANGES)
     real, join, decode = os.path.realpath, os.path.join, os.fsdecode
 
     def may_change(path: object) -> bool:
@@ -131,7 +136,9 @@ def refuse_what_no_exercise_needs(private: Path) -> None:
             and not may_change(arguments[0])
         ):
             raise PermissionError(f"not in a returned notebook: writing to {arguments[0]!r:.80}")
-        if event in changes and not all(may_change(path) for path in arguments[:1]):
-            raise PermissionError(f"not in a returned notebook: {event}")
+        if event in changes:
+            paths, folders = changes[event]
+            if not all(map(may_change, arguments[:paths])) or any(folder != -1 for folder in arguments[folders:]):
+                raise PermissionError(f"not in a returned notebook: {event}")
 
     sys.addaudithook(hook)

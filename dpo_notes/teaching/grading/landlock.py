@@ -34,15 +34,19 @@ class PathBeneath(ctypes.Structure):
     _fields_ = [("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32)]
 
 
+def version() -> int:
+    """That of the kernel's Landlock, from 1; below that there is none."""
+    return ctypes.CDLL(None, use_errno=True).syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ASK_VERSION)
+
+
 def restrict(*, readable: list[Path], writable: list[Path]) -> bool:
     """Give up all files but these, TCP, and signals to others; whether the kernel can do it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    version = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ASK_VERSION)
-    if version < 1:
+    libc, known = ctypes.CDLL(None, use_errno=True), version()
+    if known < 1:
         return False
-    files = max(rights for since, rights in RIGHTS.items() if since <= version)
-    ruleset = Ruleset(files, TCP if version >= 4 else 0, SIGNALS_AND_SOCKETS if version >= 6 else 0)
-    size = 8 if version < 4 else 16 if version < 6 else 24
+    files = max(rights for since, rights in RIGHTS.items() if since <= known)
+    ruleset = Ruleset(files, TCP if known >= 4 else 0, SIGNALS_AND_SOCKETS if known >= 6 else 0)
+    size = 8 if known < 4 else 16 if known < 6 else 24
     rules = libc.syscall(CREATE_RULESET, ctypes.byref(ruleset), ctypes.c_size_t(size), 0)
     if rules < 0:
         return False
