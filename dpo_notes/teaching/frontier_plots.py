@@ -33,7 +33,7 @@ Point = Mapping[str, Any]
 def seed_means(points: Sequence[Point], method: str) -> list[dict[str, float]]:
     """One entry for each strength of a method, in the order of strength: means over its seeds.
 
-    "value", "seeds", "kl", "reward", "grammatical", and the standard errors of the first two means that come from having
+    "value", "seeds", "kl", "reward", "grammatical", with DPO the held-out "margin", and the standard errors of the first two means that come from having
     sampled, "kl_error" and "reward_error": sqrt(sum of squares) / seeds. What training adds to them shows in how far the
     seeds lie apart.
     """
@@ -89,7 +89,8 @@ def frontier_picture(record: Record) -> Figure:
 
 def _mean(value: float, points: Sequence[Point]) -> dict[str, float]:
     seeds = len(points)
-    mean = {name: sum(_column(points, name)) / seeds for name in ("kl", "reward", "grammatical")}
+    names = [name for name in ("kl", "reward", "grammatical", "margin") if name in points[0]]
+    mean = {name: sum(_column(points, name)) / seeds for name in names}
     for name in ("kl_error", "reward_error"):
         mean[name] = math.hypot(*_column(points, name)) / seeds
     return {"value": value, "seeds": seeds, **mean}
