@@ -57,6 +57,7 @@ def in_this_process(run, needs, *, workers):
         yield name
 
 
+@pytest.mark.processes
 def test_a_stopped_experiment_goes_on_and_ends_as_one_that_never_was_stopped_whoever_does_its_jobs(
     config, jobs_done, tmp_path, monkeypatch
 ):

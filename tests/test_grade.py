@@ -111,6 +111,7 @@ def test_forged_data_is_an_answer_to_nothing(data):
             assert judged(exercise, said).startswith("not yet: ")
 
 
+@pytest.mark.notebooks
 @pytest.mark.parametrize("one", ALL, ids=lambda one: one.number)
 def test_the_expected_answer_of_every_exercise_is_right_after_the_journey(one):
     """A function travels as what it returns for the arguments that were sent to it."""
