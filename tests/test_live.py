@@ -242,3 +242,21 @@ def test_to_go_to_a_place_sets_the_controls_and_draws(line):
     line.go_to(slope=-1.0, points=3)
     assert list(line.line.get_ydata()) == [0, -0.5, -1]
     assert line.words == "The line rises by -1.0 over 3 points."
+
+
+def test_where_the_controls_alone_decide_a_picture_is_drawn_once_and_the_artists_still_move(monkeypatch):
+    class Few(Line):
+        draws_once = True
+
+    few, drawn = Few(), []
+    first = few.png
+    monkeypatch.setattr(
+        Few, "_picture", lambda explorer: drawn.append(explorer.values["slope"]) or Line._picture(explorer)
+    )
+    for slope in (-1.0, 1.0, -1.0, 0.5):
+        few.controls["slope"].value = slope
+        assert list(few.line.get_ydata())[-1] == slope
+        assert f"rises by {slope}" in few.words
+    assert drawn == [-1.0, 0.5]  # it began at 1.0
+    few.controls["slope"].value = 1.0
+    assert few.png == first

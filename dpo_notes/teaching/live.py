@@ -34,6 +34,7 @@ class Explorer(W.VBox):
     """
 
     size = (10.0, 3.4)  # inches
+    draws_once = False  # set it where the controls alone decide on the picture and there are few: then each is kept
     page_controls: Sequence[str] = ()
     page_pictures = MOST  # at most; fewer where each is a large one
 
@@ -45,7 +46,7 @@ class Explorer(W.VBox):
             artist.set_animated(True)
         self.canvas.draw()
         self.still = self.canvas.copy_from_bbox(figure.bbox)
-        self.view = W.HTML()
+        self.view, self._pictures = W.HTML(), {}
         rows = _rows(list(self.controls.values()))
         buttons = [self._button(words, act) for words, act in self.make_buttons().items()]
         super().__init__([*rows, *([W.HBox(buttons)] if buttons else []), self.view])
@@ -90,11 +91,17 @@ class Explorer(W.VBox):
     def _draw(self) -> None:
         values = self.values
         self.move(**values)
+        place = tuple(values.values())
+        self.png = self._pictures.get(place) or self._picture()
+        if self.draws_once:
+            self._pictures[place] = self.png
+        self._say(self.describe(**values))
+
+    def _picture(self) -> str:
         self.canvas.restore_region(self.still)
         for artist in self.moving:
             artist.axes.draw_artist(artist) if artist.axes else self.canvas.figure.draw_artist(artist)
-        self.png = png_of(self.canvas)
-        self._say(self.describe(**values))
+        return png_of(self.canvas)
 
     def _attempt(self, *actions: Callable[[], None]) -> None:
         """Do these in turn; a refusal is said below the picture, which stays."""

@@ -7,7 +7,6 @@ import zlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 DPI = 100
 
@@ -25,10 +24,11 @@ def png_of(canvas: FigureCanvasAgg) -> str:
     Written here because it is drawn at every move of a slider: most of a figure is one flat colour, so that rows as they
     are, lightly compressed, come out in half the time of Pillow's filtered rows, and no larger.
     """
-    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    width, height = picture.size
+    pixels = np.asarray(canvas.buffer_rgba())
+    height, width, _ = pixels.shape
     rows = np.zeros((height, 1 + 3 * width), dtype=np.uint8)  # each row begins with the number of its filter: 0, none
-    rows[:, 1:] = np.frombuffer(picture.tobytes(), dtype=np.uint8).reshape(height, 3 * width)
+    for color in range(3):  # one after the other is four times faster than all at once
+        rows[:, 1 + color :: 3] = pixels[..., color]
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits a channel, 2 for red, green and blue
     parts = _chunk(b"IHDR", head), _chunk(b"IDAT", zlib.compress(rows, level=1)), _chunk(b"IEND", b"")
     return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(parts)).decode()

@@ -23,6 +23,7 @@ class BetaRuns(Explorer):
     """
 
     size = (10.5, 3.9)
+    draws_once = True
 
     def __init__(self, record: Record):
         self.record = record
