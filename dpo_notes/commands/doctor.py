@@ -21,9 +21,8 @@ EMBEDDED_FILES = (
     "gpt2-embedded/tokenizer.json",
     "comparisons/train.jsonl",
 )
-FREE_GIGABYTES = (
-    5  # a run of GPT-2 124M: three checkpoints of 1.5 GB, weights and the two moments of Adam, for a moment
-)
+# A run of GPT-2 124M: for a moment three checkpoints of 1.5 GB each, the weights with the two moments of Adam.
+FREE_GIGABYTES = 5
 SET_UP_AGAIN = "set up again: delete .venv, then `python run.py doctor` (or `pip install -r requirements.txt -e .`)"
 
 

@@ -111,10 +111,8 @@ def carry_out(
     except (TrainingDiverged, InputError) as error:  # what a user can mend beforehand was found before the first row
         code, told = 1, f"dpo-notes: {error}. Checkpoints that were saved are whole; a lower learning rate may help."
     except OSError as error:
-        code, told = (
-            1,
-            f"dpo-notes: cannot write: {error}. Checkpoints that were saved are whole; once this is mended, {go_on}",
-        )
+        mend = f"Checkpoints that were saved are whole; once this is mended, {go_on}"
+        code, told = 1, f"dpo-notes: cannot write: {error}. {mend}"
     else:
         return 0
     if main:
