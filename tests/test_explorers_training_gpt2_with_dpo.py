@@ -190,7 +190,7 @@ def test_an_error_in_training_is_said_and_reset_begins_anew(live, monkeypatch):
         press(live, "Start")
         await until(lambda: live.loop.state == "failed")
         assert live.words.startswith("Training stopped: dpo, beta 1, learning rate 0.001. step 2: <loss> nan; Reset")
-        assert "&lt;loss&gt; nan" in live.status.value
+        assert "&lt;loss&gt; nan" in live.view.value
         press(live, "Start")
         assert live.words == "This run is over. Reset begins another one."
         press(live, "Reset")
