@@ -10,10 +10,14 @@ import shutil
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # for those who start this file by its path
+
 import nbformat
 from nbformat import NotebookNode
 
-ROOT = Path(__file__).resolve().parent.parent
+from authoring.addresses import COLAB, notebooks
+
 STUDENT = ROOT / "build" / "student"
 COPIED = (
     "run.py",
@@ -26,7 +30,6 @@ COPIED = (
     "dpo_notes",
 )
 HINT = "hint"  # the tag of a cell with a hint, which also holds the link to the solution
-FETCHES = "colab"  # the id of the cell that fetches the whole repository, solutions and all
 README = """\
 # dpo-notes, student copy
 
@@ -44,7 +47,7 @@ cell: it says "right", or which mistake it looks like. Save the notebook, and re
 
 def without_hints(notebook: NotebookNode) -> NotebookNode:
     """The notebook as students get it: all cells but the hints, and but the one that would fetch them on Colab."""
-    kept = [cell for cell in notebook.cells if HINT not in cell.metadata.get("tags", []) and cell.id != FETCHES]
+    kept = [cell for cell in notebook.cells if HINT not in cell.metadata.get("tags", []) and cell.id != COLAB]
     for count, cell in enumerate((cell for cell in kept if cell.cell_type == "code"), start=1):
         cell.execution_count = count
     return NotebookNode({**notebook, "cells": kept})
@@ -62,7 +65,7 @@ def build(folder: Path) -> int:
         else:
             shutil.copy2(ROOT / name, folder / name)
     (folder / "README.md").write_text(README, encoding="utf-8", newline="\n")
-    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    paths = notebooks()
     for path in paths:
         notebook = without_hints(nbformat.read(path, as_version=4))
         nbformat.validate(notebook)

@@ -16,12 +16,7 @@ from dpo_notes.maths.logps import sequence_logps
 from dpo_notes.maths.optimum import implicit_reward
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.teaching.padded import SIDES, TOLD, padded_logp
-from dpo_notes.teaching.pictures_computing_log_probabilities import (
-    EMPTY_FILL,
-    PROMPT_FILL,
-    RESPONSE_FILL,
-    TOLD_STYLES,
-)
+from dpo_notes.teaching.pictures_computing_log_probabilities import EMPTY_FILL, PROMPT_FILL, RESPONSE_FILL, TOLD_STYLES
 from dpo_notes.teaching.plots import CHOSEN, MARGIN, POLICY, REFERENCE, REJECTED, TRUTH, open_axes
 from dpo_notes.teaching.token_rows import RESPONSES, rows_of
 from dpo_notes.teaching.tokens import drawable
@@ -48,9 +43,7 @@ class Microscope(Explorer):
         self.pairs, self.beta = list(pairs), beta
         self.rows = [rows_of(tokenizer, pair, policy, reference, beta=beta) for pair in self.pairs]
         self.longest = max(len(row.words) for rows in self.rows for row in rows.values())
-        self.pages: dict[
-            tuple[int, str], object
-        ] = {}  # what stays while the position moves, by comparison and response
+        self.pages: dict[tuple[int, str], object] = {}  # what stays while the position moves, by comparison, response
         super().__init__()
         for page in product(range(1, 1 + len(self.pairs)), RESPONSES):
             self._turn_to(*page)

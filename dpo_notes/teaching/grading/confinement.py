@@ -87,7 +87,7 @@ def offers_confined_files() -> bool:
 
 def confine_files(private: Path) -> bool:
     """Let this process, and all that it starts, read what it needs and write to `private` alone; whether that holds."""
-    if not sys.platform.startswith("linux"):
+    if not offers_confined_files():
         return False
     from dpo_notes.teaching.grading import landlock
 
