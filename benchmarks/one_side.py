@@ -16,12 +16,12 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
 from trl_run import in_our_order, train_with_trl
 
 from dpo_notes.language.embedded import DATA
 from dpo_notes.language.encode import EncodedPair, encode_pairs
-from dpo_notes.language.load import frozen_copy, load_model
+from dpo_notes.language.load import frozen_copy, fuse_gelu, load_model
 from dpo_notes.language.pairs import PreferencePair, load_pairs
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
@@ -50,11 +50,16 @@ class Work:
 
 
 def model_and_pairs(work: Work) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[PreferencePair]]:
-    """The same for all sides: fresh weights of seed 0, words of the corpus in the lengths asked for."""
+    """The same for all sides: fresh weights of seed 0, words of the corpus in the lengths asked for.
+
+    The activation is as each side's users have it: ours as `load_model` leaves it, TRL's as transformers does.
+    """
     model, tokenizer = load_model()
     count = work.batch * work.steps
     if work.layers == 0:
-        return model.requires_grad_(), tokenizer, load_pairs("embedded", split="train")[:count]
+        if work.side != OURS:
+            model = AutoModelForCausalLM.from_pretrained(DATA / "gpt2-embedded", use_safetensors=True)
+        return model, tokenizer, load_pairs("embedded", split="train")[:count]
     end = tokenizer.eos_token_id
     heads = work.channels // (32 if work.channels < 512 else 64)
     shape = {"n_layer": work.layers, "n_embd": work.channels, "n_head": heads}
@@ -63,7 +68,10 @@ def model_and_pairs(work: Work) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     config = GPT2Config(
         vocab_size=work.vocabulary, n_positions=CONTEXT, bos_token_id=end, eos_token_id=end, **shape, **off
     )
-    return GPT2LMHeadModel(config), tokenizer, pairs_of_words(work, count)
+    model = GPT2LMHeadModel(config)
+    if work.side == OURS:
+        fuse_gelu(model)
+    return model, tokenizer, pairs_of_words(work, count)
 
 
 def pairs_of_words(work: Work, count: int) -> list[PreferencePair]:
@@ -90,19 +98,23 @@ def length(numbers: tuple[float, float], lognormal: bool, generator: torch.Gener
     return int(torch.randint(int(first), int(second) + 1, (), generator=generator))
 
 
-def measure(work: Work) -> dict:
-    """Loss of each step, seconds of each counted step, seconds before the first, and the peak of memory in MiB."""
-    policy, tokenizer, pairs = model_and_pairs(work)
-    reference = frozen_copy(policy)
-    precision = "bf16" if work.device == "cuda" else "fp32"
-    config = DPOConfig(
+def settings(work: Work) -> DPOConfig:
+    """Those of all sides."""
+    return DPOConfig(
         learning_rate=1e-4,
         batch_size=work.batch,
         warmup_fraction=0.0,
         eval_samples=0,
-        precision=precision,
+        precision="bf16" if work.device == "cuda" else "fp32",
         max_length=CONTEXT,
     )
+
+
+def measure(work: Work) -> dict:
+    """Loss of each step, seconds of each counted step, seconds before the first, and the peak of memory in MiB."""
+    policy, tokenizer, pairs = model_and_pairs(work)
+    reference = frozen_copy(policy)
+    config = settings(work)
     encoded = encode_pairs(tokenizer, pairs, max_length=CONTEXT)
     before = memory(work.device)
     started = time.perf_counter()

@@ -18,19 +18,18 @@ from itertools import islice
 import results
 import torch
 from compare_trl import CPU
-from one_side import WARM_UP, Work, model_and_pairs, necessary_flops
+from one_side import WARM_UP, Work, model_and_pairs, necessary_flops, settings
 from trl_run import in_our_order
 
 from dpo_notes.language.encode import encode_pairs
 from dpo_notes.language.load import frozen_copy
-from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
 
 STEPS = 8  # that are counted
 KINDS = {  # by name of the operation
     "matrix products": "aten::mm aten::addmm aten::bmm",
     "attention": "aten::_scaled_dot_product_flash_attention_for_cpu aten::_scaled_dot_product_flash_attention_for_cpu_backward",
-    "element by element (GELU, sums, layer norms)": "aten::mul aten::add aten::add_ aten::pow aten::tanh aten::tanh_backward "
+    "element by element (GELU, sums, layer norms)": "aten::gelu aten::gelu_backward aten::mul aten::add aten::add_ "
     "aten::native_layer_norm aten::native_layer_norm_backward",
     "softmax over the vocabulary": "aten::exp_ aten::amax aten::sub_ aten::sum _LeanPickedLogpsBackward",
     "moving numbers (packing, copies, zeros)": "aten::index aten::cat aten::copy_ aten::fill_ aten::_index_put_impl_ "
@@ -40,10 +39,6 @@ KINDS = {  # by name of the operation
 KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()}
 REST = "the rest, mostly Python and the dispatch of operations"
 SIZES = ((368, 160, 640), (512, 512, 2048), (1024, 1024, 1024), (2048, 2048, 2048))
-
-
-def settings(work: Work) -> DPOConfig:
-    return DPOConfig(learning_rate=1e-4, batch_size=work.batch, warmup_fraction=0.0, eval_samples=0, precision="fp32")
 
 
 def steps_of(work: Work):

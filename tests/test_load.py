@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlavaConfig, MambaConfig, PreTrainedTokenizerFast
+from torch import nn
+from transformers import GPT2LMHeadModel, LlavaConfig, MambaConfig, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from dpo_notes.language import embedded, load
@@ -63,6 +64,31 @@ def test_what_was_saved_comes_back(folder, tiny_model, tiny_tokenizer, layout):
         assert tokenizer(TEXTS)["input_ids"] == tiny_tokenizer(TEXTS)["input_ids"]
         assert tokenizer.eos_token_id == tokenizer.pad_token_id == tiny_tokenizer.eos_token_id
     assert context_length(model) == 96
+
+
+def saved_for_gradient(model: GPT2LMHeadModel) -> int:
+    """How many tensors a forward pass keeps; the gradients are there afterwards."""
+    kept = set()
+    ids = torch.arange(20)[None]
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.add(tensor.data_ptr()) or tensor, lambda t: t):
+        model(input_ids=ids).logits.sum().backward()
+    return len(kept)
+
+
+def test_the_activation_is_one_kernel_equal_to_the_one_of_transformers(folder):
+    """Logits and gradients; fewer tensors kept; and the folder that it is saved to names the activation as before."""
+    ours, (plain, kept) = load_model(folder)[0], (GPT2LMHeadModel.from_pretrained(folder).eval(), [])
+    assert [type(block.mlp.act) for block in ours.transformer.h] == [nn.GELU] * ours.config.n_layer
+    for model in (ours, plain):
+        model.double()
+        kept.append(saved_for_gradient(model))
+    assert kept[0] == kept[1] - 3 * ours.config.n_layer
+    for (name, weight), expected in zip(ours.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(weight.grad, expected.grad, rtol=1e-10, atol=1e-12, msg=name)
+    ids = torch.arange(20)[None]
+    torch.testing.assert_close(ours(input_ids=ids).logits, plain(input_ids=ids).logits, rtol=1e-12, atol=1e-12)
+    ours.save_pretrained(folder / "again")
+    assert json.loads((folder / "again" / "config.json").read_text())["activation_function"] == "gelu_new"
 
 
 def test_half_precision_on_disk_is_float32_in_memory(folder, tiny_model):

@@ -182,14 +182,14 @@ def test_transformers_loads_it_and_gives_the_same_rewards_to_padded_texts_one_by
 def test_what_was_saved_comes_back(reward, folder):
     model, tokenizer = load_reward_model(folder)
     assert not model.training
-    assert torch.equal(reward_of(model, tokenizer, PROMPTS, RESPONSES), reward_of(*reward, PROMPTS, RESPONSES))
+    expected = reward_of(*reward, PROMPTS, RESPONSES)
+    torch.testing.assert_close(reward_of(model, tokenizer, PROMPTS, RESPONSES), expected)  # to rounding: fuse_gelu
 
 
 def test_a_model_saved_elsewhere_without_a_padding_id_loads_and_works(reward, folder):
     edit_config(folder, pad_token_id=None)
-    assert torch.equal(
-        reward_of(*load_reward_model(folder), PROMPTS, RESPONSES), reward_of(*reward, PROMPTS, RESPONSES)
-    )
+    expected = reward_of(*reward, PROMPTS, RESPONSES)
+    torch.testing.assert_close(reward_of(*load_reward_model(folder), PROMPTS, RESPONSES), expected)
 
 
 def edit_config(folder: Path, **changes: object) -> None:

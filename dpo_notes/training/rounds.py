@@ -19,6 +19,7 @@ from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.device import new_accelerator
 from dpo_notes.training.evaluate import on_policy_metrics
 from dpo_notes.training.identity import data_digest, function_name, run_identity, shapes_digest, weights_digest
+from dpo_notes.training.memory import keeps_freed_memory
 from dpo_notes.training.rollout import RewardFunction, Rollout, prompt_numbers, roll_out, stream
 from dpo_notes.training.step import OptimizerStep
 
@@ -86,6 +87,7 @@ def train_rounds(
         metrics = on_policy_metrics(policy, reference, tokenizer, eval_prompts, **settings)
         return {f"eval/{name}": value for name, value in metrics.items()}
 
+    @keeps_freed_memory
     def loop() -> Iterator[Row]:
         policy.eval()  # evaluation mode turns dropout off; gradients flow as in training mode
         reference.to(accelerator.device).eval()
