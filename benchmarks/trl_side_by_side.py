@@ -44,17 +44,22 @@ def run_trl(pairs: list[PreferencePair]) -> Rows:
     return [row | {"loss": loss} for row, loss in zip(rows, losses, strict=False)]
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    pairs = load_pairs("embedded", split="train")[: STEPS * CONFIG.batch_size]
+def run_both(steps: int) -> Rows:
+    """What both log at each step, side by side, on the first pairs of the embedded comparisons."""
+    pairs = load_pairs("embedded", split="train")[: steps * CONFIG.batch_size]
     model, tokenizer = load_model()
     ours, theirs = run_ours(pairs), run_trl(in_our_order(pairs, tokenizer, model, CONFIG))
-    rows = [
+    return [
         {"step": mine["step"]}
         | {f"ours/{name}": mine[name] for name in SHARED}
         | {f"trl/{name}": its[name] for name in SHARED}
         for mine, its in zip(ours, theirs[: len(ours)], strict=True)  # TRL's last row sums up the run
     ]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rows = run_both(STEPS)
     record = {"recorded": circumstances(COMMAND), "settings": asdict(CONFIG), "rows": rows}
     record["recorded"]["versions"] |= {name: version(name) for name in ("trl", "datasets")}
     write_record(FILE, record)

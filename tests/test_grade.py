@@ -21,7 +21,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from dpo_notes.cli import main
 from dpo_notes.maths.errors import InputError
 from dpo_notes.teaching.exercises.checking import FILES, NOT_TRIED, RIGHT, same
-from dpo_notes.teaching.grading import confinement
+from dpo_notes.teaching.grading import confinement, marks
 from dpo_notes.teaching.grading.answers import Other, decode, encode, received, reported
 from dpo_notes.teaching.grading.marks import Marked, exercises_of, judged, mark_all
 from dpo_notes.teaching.grading.run_submission import SAID_AT_MOST, Said, run_submission
@@ -181,6 +181,26 @@ def test_what_cannot_be_run_is_a_row_with_the_reason_and_no_marks(tmp_path, cont
     assert (one.submission.who, one.right, set(one.marks.values())) == ("bob", 0, {"not tried"})
 
 
+@pytest.mark.parametrize(("at_once", "threads"), [(1, 8), (3, 2), (16, 1)])
+def test_notebooks_that_run_at_once_share_the_threads(tmp_path, monkeypatch, at_once, threads):
+    given = []
+    monkeypatch.setattr(marks.torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(marks, "run_submission", lambda *_, **settings: given.append(settings) or Said(finished=True))
+    (tmp_path / "00_start_here.ipynb").write_text(solved("00"), encoding="utf-8")
+    list(mark_all(tmp_path, seconds=SECONDS, memory=MEMORY, at_once=at_once))
+    assert given == [{"seconds": SECONDS, "memory": MEMORY, "threads": threads}]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_notebook_runs_to_its_end_where_it_is_marked(tmp_path):
+    """As it was given out, two at the same time: nothing that a cell does is refused."""
+    for path in NOTEBOOKS.glob("[0-9]*.ipynb"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for row in mark_all(tmp_path, seconds=300, memory=4 * 2**30, at_once=2):
+        assert (row.remark, row.right) == ("", 0), row.submission.file
+
+
 def test_a_folder_without_notebooks_is_one_clear_line(tmp_path):
     with pytest.raises(InputError, match="no notebook"):
         submissions(tmp_path)
@@ -304,6 +324,7 @@ ESCAPES = {
     "moves a file out": "os.replace('a', OUTSIDE)",
     "moves a file in": "os.replace(OUTSIDE, 'b')",
     "links one": "os.link(OUTSIDE, 'b')",
+    "removes all": "import shutil; shutil.rmtree(os.path.dirname(OUTSIDE) + '/heap')  # dir_fd",
     "removes beside a folder": "os.remove('file', dir_fd=os.open(os.path.dirname(OUTSIDE), os.O_RDONLY))",
     "makes a database": "sqlite3.connect(OUTSIDE + '.db')",
     "writes": "open(OUTSIDE, 'w')",
@@ -318,20 +339,24 @@ def test_where_the_system_hides_no_files_python_refuses_to_change_them(tmp_path,
     for place in ("outside", "inside"):
         (tmp_path / place).mkdir()
         (tmp_path / place / "file").write_text("mine")
+        (tmp_path / place / "heap" / "deep").mkdir(parents=True)
+        (tmp_path / place / "heap" / "deep" / "leaf").write_text("mine")
     (tmp_path / "inside" / "a").write_text("forged")
     start = (
         "import os, sqlite3; from pathlib import Path\n"
         "from dpo_notes.teaching.grading import confinement\n"
         "confinement.refuse_what_no_exercise_needs(Path.cwd())\n"
     )
-    for place, allowed in (("outside", False), ("inside", "dir_fd" not in code)):
+    where_folders_have_names = sys.platform.startswith("linux") or "dir_fd" not in code
+    for place, allowed in (("outside", False), ("inside", where_folders_have_names)):
         script = f"OUTSIDE = {str(tmp_path / place / 'file')!r}\n{start}{code}"
         words = [sys.executable, "-c", script]
         done = subprocess.run(words, cwd=tmp_path / "inside", capture_output=True, text=True, check=False)
         assert (done.returncode == 0) == allowed, done.stderr
         assert allowed or "PermissionError: not in a returned notebook" in done.stderr
     assert (tmp_path / "outside" / "file").read_text() == "mine"
-    assert [path.name for path in (tmp_path / "outside").iterdir()] == ["file"]
+    left = {path.relative_to(tmp_path).as_posix() for path in (tmp_path / "outside").rglob("*") if path.is_file()}
+    assert left == {"outside/file", "outside/heap/deep/leaf"}
 
 
 @linux
@@ -386,11 +411,13 @@ def test_what_goes_past_python_meets_the_system(tmp_path):
         f"check('00.3', libc.kill({os.getpid()}, 0))",
         "link = ctypes.create_string_buffer(bytes([2, 0, 0, 80, 192, 0, 2, 1]) + bytes(8))",
         "check('00.5', libc.connect(libc.socket(2, 1, 0), link, 16))",
+        "import torch\ncheck('00.4', torch.get_num_threads())",
         "if libc.fork() == 0:\n    libc.sleep(600)",
     ]
     paper = Submission("eve", "eve.ipynb", "00", tuple((str(k), cell) for k, cell in enumerate(cells)))
     start = time.monotonic()
-    said = run_submission(paper, exercises_of("00"), seconds=LIMIT, memory=MEMORY)
-    assert said.answers == {number: {"value": -1} for number in ("00.1", "00.2", "00.3", "00.5")}
+    said = run_submission(paper, exercises_of("00"), seconds=LIMIT, memory=MEMORY, threads=1)
+    refused = {number: {"value": -1} for number in ("00.1", "00.2", "00.3", "00.5")}
+    assert said.answers == refused | {"00.4": {"value": 1}}
     assert said.finished and other.read_text() == "mine"
     assert time.monotonic() - start < 600

@@ -24,8 +24,7 @@ def load_model(name_or_path: str | Path = EMBEDDED) -> tuple[PreTrainedModel, Pr
     `name_or_path`: "embedded" for the repository's small GPT-2, a folder in the Hugging Face layout, or a hub name
     such as "gpt2". Weights are read from safetensors only, and code that a folder brings is never run. Where the hub
     does not answer, its cache is looked into. A tokenizer without padding gets end of text as padding: padding is
-    masked by length, so its id does not matter. The model is as transformers has it, but for
-    `fuse_gelu`.
+    masked by length, so its id does not matter. The model is as transformers has it, but for `fuse_gelu`.
     Raises InputError, in one line, for a folder without a whole set of weights, for weights that are no finite numbers,
     and for a tokenizer that does not fit.
     Known value: the embedded model has 4 layers and 160 channels.

@@ -42,7 +42,7 @@ REFUSED = {
     ),
     *("os.kill", "os.killpg", "signal.pthread_kill", "winreg.SetValue", "winreg.DeleteKey"),
 }
-CHANGES = {  # how many paths come first, and from where on descriptors of the folders that they are in; -1: none
+CHANGES = {  # how many paths come first, and from where on descriptors of the last ones' folders; -1: none
     "os.remove": (1, 1),
     "os.rmdir": (1, 1),
     "os.mkdir": (1, 2),
@@ -72,7 +72,8 @@ def readable() -> list[Path]:
     python = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()}
     system = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/opt", "/nix", "/proc", "/sys", "/dev")
     labels = package.parent / "runs" / "my_comparisons.jsonl"  # a notebook looks for its reader's own here
-    wanted = [package, package.parent / "data", labels, *map(Path, sorted(python)), *map(Path, system)]
+    scripts = package.parent / "benchmarks"  # a notebook shows one of them
+    wanted = [package, package.parent / "data", scripts, labels, *map(Path, sorted(python)), *map(Path, system)]
     return [path for path in wanted if path.exists()]
 
 
@@ -123,8 +124,12 @@ def refuse_what_no_exercise_needs(private: Path) -> None:
     inside, devnull, refused, changes = str(private.resolve()) + os.sep, os.devnull, frozenset(REFUSED), dict(CHANGES)
     real, join, decode = os.path.realpath, os.path.join, os.fsdecode
 
-    def may_change(path: object) -> bool:
-        return isinstance(path, int) or path == devnull or join(real(decode(path)), "").startswith(inside)
+    def may_change(path: object, folder: int = -1) -> bool:
+        if isinstance(path, int) or path == devnull:
+            return True
+        if folder != -1:  # the path is meant from this open folder on; where the system cannot say which it is, no
+            path = join(real(f"/proc/self/fd/{folder}"), decode(path))
+        return join(real(decode(path)), "").startswith(inside)
 
     def hook(event: str, arguments: tuple) -> None:
         if event in refused:
@@ -137,8 +142,9 @@ def refuse_what_no_exercise_needs(private: Path) -> None:
         ):
             raise PermissionError(f"not in a returned notebook: writing to {arguments[0]!r:.80}")
         if event in changes:
-            paths, folders = changes[event]
-            if not all(map(may_change, arguments[:paths])) or any(folder != -1 for folder in arguments[folders:]):
+            count, first = changes[event]
+            paths, folders = arguments[:count], arguments[first:]
+            if not all(map(may_change, paths, [-1] * (count - len(folders)) + list(folders))):
                 raise PermissionError(f"not in a returned notebook: {event}")
 
     sys.addaudithook(hook)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from dpo_notes.teaching.exercises.checking import FILES, NOT_TRIED, RIGHT, Exercise, verdict
 from dpo_notes.teaching.grading.answers import received
 from dpo_notes.teaching.grading.run_submission import Said, run_submission
@@ -44,16 +46,18 @@ def mark_all(folder: Path, *, seconds: int, memory: int, at_once: int = 1) -> It
     seconds: for one notebook. memory: bytes for one notebook. Raises InputError where there is nothing to mark.
     """
     found = submissions(folder)
+    # PyTorch's threads wait for each other by turning: more of them than cores, and a notebook takes ten times as long.
+    threads = max(1, torch.get_num_threads() // at_once)
     with ThreadPoolExecutor(at_once) as workers:
-        yield from workers.map(partial(mark, seconds=seconds, memory=memory), found)
+        yield from workers.map(partial(mark, seconds=seconds, memory=memory, threads=threads), found)
 
 
-def mark(submission: Submission, *, seconds: int, memory: int) -> Marked:
+def mark(submission: Submission, *, seconds: int, memory: int, threads: int) -> Marked:
     """One submission, marked; one that cannot be run has every exercise not tried, and a remark."""
     exercises = exercises_of(submission.number)
     said = Said(finished=True)
     if exercises and not submission.problem:
-        said = run_submission(submission, exercises, seconds=seconds, memory=memory)
+        said = run_submission(submission, exercises, seconds=seconds, memory=memory, threads=threads)
     verdicts = {exercise.number: judged(exercise, said) for exercise in exercises}
     return Marked(submission, verdicts, submission.problem or _remark(said))
 

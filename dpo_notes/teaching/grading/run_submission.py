@@ -18,13 +18,7 @@ from dpo_notes.teaching.grading.submissions import Submission
 
 SAID_AT_MOST = 4 * 2**20  # bytes of all that a notebook's process says
 STARTING = 120  # seconds that the process gets beforehand, to load torch; then it says its first line
-PASSED_ON = (
-    "PATH",
-    "LANG",
-    "LC_ALL",
-    "SYSTEMROOT",
-    "OMP_NUM_THREADS",
-)  # of the environment, where there may be secrets
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT")  # of the environment, where there may be secrets
 
 
 @dataclass
@@ -41,8 +35,13 @@ class Said:
     stopped: str = ""
 
 
-def run_submission(submission: Submission, exercises: tuple[Exercise, ...], *, seconds: int, memory: int) -> Said:
-    """Run all cells of a submission, for at most `seconds` and with at most `memory` bytes; returns, whatever it does."""
+def run_submission(
+    submission: Submission, exercises: tuple[Exercise, ...], *, seconds: int, memory: int, threads: int
+) -> Said:
+    """Run all cells of a submission, for at most `seconds`, with at most `memory` bytes and in so many `threads`.
+
+    Returns, whatever the submission does.
+    """
     task = {
         "cells": submission.cells,
         "cases": {exercise.number: encode(exercise.cases) for exercise in exercises if exercise.cases},
@@ -60,7 +59,7 @@ def run_submission(submission: Submission, exercises: tuple[Exercise, ...], *, s
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=private,
-            env=_environment(private),
+            env=_environment(private) | {"OMP_NUM_THREADS": str(threads)},
             start_new_session=True,
         )
         try:
