@@ -19,6 +19,7 @@ sys.path += [str(ROOT / "tests")]
 
 import results
 from lab_page import browser
+from widget_latency import summary
 
 SITE = ROOT / "build" / "site"
 PAUSE = (0.06, 0.16)  # seconds between two presses, from and to: frames must not come in step with them
@@ -87,12 +88,12 @@ def main() -> int:
             page.wait_for_function("window.MathJax?.startup?.promise?.then(() => true)")
             for figure in page.locator("figure.explorer").all():
                 pictures = path.parent / figure.get_attribute("data-pictures")
-                times = sorted(measure(program, page, figure, args.presses))
+                times = summary(measure(program, page, figure, args.presses))
                 size = sum(file.stat().st_size for file in pictures.iterdir())
-                medians.append(statistics.median(times))
-                p95 = times[min(len(times) - 1, round(0.95 * len(times)))]
+                medians.append(times["median"])
                 rows.append(
-                    f"| {path.stem[:2]} {pictures.name} | {medians[-1]:.1f} | {p95:.1f} | {len(times)} | {size / 1e6:.2f} MB |"
+                    f"| {path.stem[:2]} {pictures.name} | {times['median']:.1f} | {times['p95']:.1f} "
+                    f"| {times['n']} | {size / 1e6:.2f} MB |"
                 )
                 print(rows[-1], flush=True)
             page.context.close()

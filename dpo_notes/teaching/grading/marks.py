@@ -46,7 +46,7 @@ def mark_all(folder: Path, *, seconds: int, memory: int, at_once: int = 1) -> It
     seconds: for one notebook. memory: bytes for one notebook. Raises InputError where there is nothing to mark.
     """
     found = submissions(folder)
-    # PyTorch's threads wait for each other by turning: more of them than cores, and a notebook takes ten times as long.
+    # PyTorch's threads wait for each other by turning: with more of them than cores a notebook hardly gets on.
     threads = max(1, torch.get_num_threads() // at_once)
     with ThreadPoolExecutor(at_once) as workers:
         yield from workers.map(partial(mark, seconds=seconds, memory=memory, threads=threads), found)
