@@ -6,12 +6,15 @@ examples:
   dpo-notes grade submissions --seconds 60 --at-once 4
       a minute for each notebook at most, four at the same time
 
-Each notebook runs in a process of its own, which says its answers; this process judges them. notebooks/TEACHING.md says
-what a notebook is kept from, and on which system.
+Each notebook runs in a sandbox of its own (bubblewrap, on Linux) and says its answers; this process judges them.
+notebooks/TEACHING.md says what a notebook is kept from, and how to mark in a container on other systems.
 """
 
 import argparse
+import math
 from pathlib import Path
+
+AT_MOST = {"seconds": 86_400, "memory": 4096, "at_once": 1024}  # a day, 4 TB; more is a slip of the hand
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,34 +26,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--at-once", type=int, default=1, metavar="COUNT", help="notebooks at the same time (default 1)"
     )
+    parser.add_argument(
+        "--unconfined", action="store_true", help="go on without a sandbox: a notebook can then do whatever you can"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Mark every submission, and write both files anew after each one."""
-    from dpo_notes.maths.errors import InputError
-    from dpo_notes.teaching.grading import confinement
-    from dpo_notes.teaching.grading.marks import mark_all
-    from dpo_notes.teaching.grading.table import words_file, write_marks, write_words
+    """Mark every submission; both tables grow as the marks come."""
+    import torch
 
-    for option in ("seconds", "memory", "at_once"):
-        if not getattr(args, option) > 0:
-            raise InputError(f"--{option.replace('_', '-')} is {getattr(args, option)}; expected a number above 0")
-    if not args.output.parent.is_dir():
-        raise InputError(f"{args.output.parent} is no folder; expected one for {args.output.name}")
-    if not confinement.prefix():
-        print(
-            "note: this system offers no network of their own to the notebooks; they are kept from it as well as can be"
-        )
-    if not confinement.offers_confined_files():
-        print("note: this system cannot hide files from the notebooks: keep solutions and marks on another machine")
-    marked = []
-    limits = {"seconds": args.seconds, "memory": int(args.memory * 2**30)}
-    for one in mark_all(args.folder, at_once=args.at_once, **limits):
-        marked.append(one)
-        write_marks(marked, args.output)
-        write_words(marked, words_file(args.output))
-        print(
-            f"{one.submission.file}: {one.right} of {len(one.verdicts)}{one.remark and '; ' + one.remark}", flush=True
-        )
-    print(f"{len(marked)} notebooks: {args.output}, and what the checkers say in {words_file(args.output)}")
+    from dpo_notes.language.harmless import for_terminal
+    from dpo_notes.maths.errors import InputError
+    from dpo_notes.teaching.grading import sandbox
+    from dpo_notes.teaching.grading.marks import exercises_of, mark_all
+    from dpo_notes.teaching.grading.run_submission import Limits
+    from dpo_notes.teaching.grading.submissions import submissions
+    from dpo_notes.teaching.grading.table import tabled, words_file
+
+    for option, most in AT_MOST.items():
+        value = getattr(args, option)
+        if not (math.isfinite(value) and 0 < value <= most):
+            raise InputError(f"--{option.replace('_', '-')} is {value}; expected a number above 0, and at most {most}")
+    found = submissions(args.folder)
+    if not args.unconfined:
+        sandbox.refuse_around(args.folder)
+        if problem := sandbox.why_not():
+            raise InputError(problem)
+    limits = Limits(args.seconds, int(args.memory * 2**30), torch.get_num_threads(), args.unconfined)
+    hidden = [args.folder, args.output, words_file(args.output)]
+    marked = mark_all(found, limits, at_once=args.at_once, hidden=hidden)
+    for one in tabled(marked, args.output, exercises=max(len(exercises_of(one.number)) for one in found)):
+        line = f"{one.submission.file}: {one.right} of {len(one.verdicts)}{one.remark and '; ' + one.remark}"
+        print(for_terminal(line), flush=True)
+    print(f"{len(found)} notebooks: {args.output}, and what the checkers say in {words_file(args.output)}")
     return 0

@@ -1,18 +1,16 @@
 """Marks: the answers of a returned notebook, judged here by the package's own checkers."""
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from dpo_notes.teaching.exercises.checking import FILES, NOT_TRIED, RIGHT, Exercise, verdict
 from dpo_notes.teaching.grading.answers import received
-from dpo_notes.teaching.grading.run_submission import Said, run_submission
-from dpo_notes.teaching.grading.submissions import Submission, submissions
+from dpo_notes.teaching.grading.run_submission import Limits, Said, run_submission
+from dpo_notes.teaching.grading.submissions import Submission
 
 WRONG = "wrong"
 MARKS = {RIGHT: "right", NOT_TRIED: "not tried"}  # every other verdict is wrong
@@ -40,26 +38,30 @@ class Marked:
         return list(self.marks.values()).count(MARKS[RIGHT])
 
 
-def mark_all(folder: Path, *, seconds: int, memory: int, at_once: int = 1) -> Iterator[Marked]:
-    """Every submission in `folder`, marked, in the order of their paths; `at_once` of them run at the same time.
-
-    seconds: for one notebook. memory: bytes for one notebook. Raises InputError where there is nothing to mark.
-    """
-    found = submissions(folder)
+def mark_all(
+    found: Sequence[Submission], limits: Limits, *, at_once: int = 1, hidden: Sequence[Path] = ()
+) -> Iterator[Marked]:
+    """The submissions, marked, in their order; `at_once` of them run at the same time and share the threads."""
     # PyTorch's threads wait for each other by turning: with more of them than cores a notebook hardly gets on.
-    threads = max(1, torch.get_num_threads() // at_once)
+    limits = replace(limits, threads=max(1, limits.threads // at_once))
     with ThreadPoolExecutor(at_once) as workers:
-        yield from workers.map(partial(mark, seconds=seconds, memory=memory, threads=threads), found)
+        yield from workers.map(partial(mark, limits=limits, hidden=hidden), found)
 
 
-def mark(submission: Submission, *, seconds: int, memory: int, threads: int) -> Marked:
-    """One submission, marked; one that cannot be run has every exercise not tried, and a remark."""
+def mark(submission: Submission, limits: Limits, *, hidden: Sequence[Path] = ()) -> Marked:
+    """One submission, marked; one that cannot be run has every exercise not tried, and a remark. Whatever goes wrong with
+    it is its own remark, and nobody else's.
+    """
     exercises = exercises_of(submission.number)
-    said = Said(finished=True)
+    said, remark = Said(finished=True), submission.problem
     if exercises and not submission.problem:
-        said = run_submission(submission, exercises, seconds=seconds, memory=memory, threads=threads)
-    verdicts = {exercise.number: judged(exercise, said) for exercise in exercises}
-    return Marked(submission, verdicts, submission.problem or _remark(said))
+        try:
+            said = run_submission(submission, exercises, limits, hidden=hidden)
+            remark = _remark(said)
+        except Exception as error:  # noqa: BLE001  one notebook must not end the marking of a class
+            said, remark = Said(), f"could not be run: {type(error).__name__}: {error}"
+    remark = "; ".join(filter(None, ["run without a sandbox" if limits.unconfined else "", remark]))
+    return Marked(submission, {exercise.number: judged(exercise, said) for exercise in exercises}, remark)
 
 
 def exercises_of(number: str) -> tuple[Exercise, ...]:

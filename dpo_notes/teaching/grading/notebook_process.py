@@ -1,28 +1,21 @@
-"""python -m dpo_notes.teaching.grading.notebook_process TASK.json    run one returned notebook, and say its answers
+"""python -m dpo_notes.teaching.grading.notebook_process    run one returned notebook, and say its answers
 
-For `dpo-notes grade` only. The task holds the notebook's code and the arguments for its functions. Standard output gets
-one line of JSON for each answer as soon as it is given, so that what comes later takes none away. Nothing that is said
-here is believed: the process that started this one judges.
+For `dpo-notes grade` only. The first line of standard input holds the notebook's code and the arguments for its functions;
+after "ready" a second line lets it begin. Standard output gets one line of JSON for each answer as soon as it is given, so
+that what comes later takes none away. Nothing that is said here is believed: the process that started this one judges.
 """
 
 import json
 import os
 import sys
-from pathlib import Path
 from threading import Thread
 
-from dpo_notes.teaching.grading import confinement
 
-
-def main(task_file: str) -> None:
-    task = json.loads(Path(task_file).read_text(encoding="utf-8"))
-    private = Path.cwd()
-    confinement.confine_files(private)  # while there is one thread only: it holds for those that come after
+def main() -> None:
+    task = json.loads(sys.stdin.readline())
     lines = _take_standard_output()
-    _end_with_the_grader()
 
-    # After the confinement, and before the limit of memory, which counts from here.
-    import torch  # noqa: F401
+    import torch  # noqa: F401  here, so that the memory of the package itself is not counted
     import transformers  # noqa: F401
     from IPython.core.interactiveshell import InteractiveShell
 
@@ -38,9 +31,9 @@ def main(task_file: str) -> None:
 
     checking.check = check  # the notebook imports it from here
     shell = InteractiveShell.instance()
-    confinement.limit(seconds=task["seconds"], memory=task["memory"])
-    confinement.refuse_what_no_exercise_needs(private)
     say(ready=True)
+    sys.stdin.readline()
+    _end_with_the_grader()
     for name, source in task["cells"]:
         result = shell.run_cell(source, store_history=False)
         if not result.success:
@@ -61,7 +54,7 @@ def _take_standard_output():
 def _end_with_the_grader() -> None:
     """Let this process end when the one that started it ends, even by `kill -9`: only then does standard input close.
 
-    The notebook gets another standard input, which is empty.
+    The sandbox sees to it by itself; this is for where there is none. The notebook gets an empty standard input.
     """
     pipe = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -74,4 +67,4 @@ def _end_with_the_grader() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -1,24 +1,36 @@
-"""One returned notebook is run in a process and a folder of its own, and what it says is read up to a limit."""
+"""One returned notebook is run in a sandbox of its own, and what it says is read, as long as it keeps within its limits."""
 
 import json
+import math
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
+import psutil
+
 from dpo_notes.teaching.exercises.checking import Exercise
-from dpo_notes.teaching.grading import confinement
+from dpo_notes.teaching.grading import sandbox
 from dpo_notes.teaching.grading.answers import encode
 from dpo_notes.teaching.grading.submissions import Submission
 
 SAID_AT_MOST = 4 * 2**20  # bytes of all that a notebook's process says
-STARTING = 120  # seconds that the process gets beforehand, to load torch; then it says its first line
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT")  # of the environment, where there may be secrets
+STARTING = 120  # seconds that the process gets beforehand, to load torch
+PROCESSES, THREADS = 16, 512  # that one notebook may have at a time; no exercise needs a second process
+FILES, FILE_SIZE = 256, 256 * 2**20  # open files, and bytes of one file
+WATCHED_EVERY = 0.02  # seconds
+WORDS = ("-m", "dpo_notes.teaching.grading.notebook_process")
+ENVIRONMENT = {"MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
+ENVIRONMENT |= {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LANG": "C.UTF-8", "USER": "reader"}
+HOMES = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR")
+PASSED_ON = ("PATH", "SYSTEMROOT")  # to an unconfined one; of the rest there may be secrets
 
 
 @dataclass
@@ -35,89 +47,121 @@ class Said:
     stopped: str = ""
 
 
-def run_submission(
-    submission: Submission, exercises: tuple[Exercise, ...], *, seconds: int, memory: int, threads: int
-) -> Said:
-    """Run all cells of a submission, for at most `seconds`, with at most `memory` bytes and in so many `threads`.
+@dataclass(frozen=True)
+class Limits:
+    """What one notebook gets. seconds: by the clock. memory: bytes in all its processes, beyond those to load the package.
 
-    Returns, whatever the submission does.
+    threads: that PyTorch uses. unconfined: run it without the sandbox.
     """
-    task = {
-        "cells": submission.cells,
-        "cases": {exercise.number: encode(exercise.cases) for exercise in exercises if exercise.cases},
-        "seconds": seconds,
-        "memory": memory,
-    }
+
+    seconds: float
+    memory: int
+    threads: int = 1
+    unconfined: bool = False
+
+
+def run_submission(
+    submission: Submission, exercises: Sequence[Exercise], limits: Limits, *, hidden: Sequence[Path] = ()
+) -> Said:
+    """Run all cells of a submission within the limits. Returns, whatever the submission does.
+
+    hidden: files and folders that it must not see, should they lie among those that it may.
+    """
+    cases = {exercise.number: encode(exercise.cases) for exercise in exercises if exercise.cases}
+    task = json.dumps({"cells": submission.cells, "cases": cases}).encode() + b"\n"
+    environment = ENVIRONMENT | {"OMP_NUM_THREADS": str(limits.threads)}
+    if not limits.unconfined:
+        environment |= dict.fromkeys(HOMES, sandbox.PRIVATE)
+        return _run(partial(sandbox.start, WORDS, environment=environment, hidden=hidden), task, limits)
+    environment |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    environment |= {"PYTHONPATH": str(sandbox.PACKAGE.parent)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
     with tempfile.TemporaryDirectory(prefix="dpo-notes-", ignore_cleanup_errors=True) as folder:
-        private = Path(folder).resolve()
-        file = private / "task.json"
-        file.write_text(json.dumps(task), encoding="utf-8")
-        command = [sys.executable, "-P", "-m", "dpo_notes.teaching.grading.notebook_process", str(file)]
-        process = subprocess.Popen(
-            [*confinement.prefix(), *command],
-            stdin=subprocess.PIPE,  # nothing comes through it: it closes when this process ends
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=private,
-            env=_environment(private) | {"OMP_NUM_THREADS": str(threads)},
-            start_new_session=True,
-        )
-        try:
-            text, stopped = _listen(process, seconds=seconds)
-        finally:
-            _end(process)
-    return _understood(text, stopped)
+        environment |= dict.fromkeys(HOMES, folder)
+        words = [sys.executable, "-P", *WORDS]
+        return _run(partial(subprocess.Popen, words, cwd=folder, env=environment, **pipes), task, limits)
 
 
-def _environment(private: Path) -> dict[str, str]:
-    import matplotlib
-
-    kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    own = {
-        name: str(private) for name in ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR")
-    }
-    fonts = max(Path(matplotlib.get_cachedir()).glob("fontlist-*.json"), default=None)
-    if fonts is not None:  # or Matplotlib would look for all fonts anew, for every notebook
-        (private / fonts.name).write_bytes(fonts.read_bytes())
-    own.update(MPLBACKEND="agg", HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="", PYTHONDONTWRITEBYTECODE="1")
-    return kept | own | {"PYTHONHASHSEED": "0", "PYTHONIOENCODING": "utf-8"}
-
-
-def _listen(process: subprocess.Popen, *, seconds: int) -> tuple[bytes, str]:
-    """What the process says until it ends, and why it has to be ended: it goes on too long, or it says too much."""
+def _run(start: Callable[[], subprocess.Popen], task: bytes, limits: Limits) -> Said:
+    process = start()
     said = bytearray()
+    try:
+        Thread(target=_tell, args=(process, task), daemon=True).start()
+        reader = Thread(target=_hear, args=(process, said), daemon=True)
+        reader.start()
+        stopped = _watch(process, said, limits)
+    finally:
+        _end(process)
+    reader.join(timeout=5)  # no longer: unconfined, another process may hold the pipe open
+    return _understood(bytes(said), stopped)
 
-    def read() -> None:
-        while len(said) <= SAID_AT_MOST and (piece := os.read(process.stdout.fileno(), 1 << 16)):
-            said.extend(piece)
 
-    reader = Thread(target=read, daemon=True)  # a thread, because Windows cannot wait for a pipe and a clock at once
-    reader.start()
-    ready, end = False, time.monotonic() + STARTING
-    while process.poll() is None and time.monotonic() < end and len(said) <= SAID_AT_MOST:
-        if said and not ready:
-            ready, end = True, time.monotonic() + seconds
-        time.sleep(0.05)
-    stopped = ""
-    if len(said) > SAID_AT_MOST:
-        stopped = "stopped: its answers are larger than any that is asked for"
-    elif process.poll() is None:
-        stopped = "stopped: out of time"
-    _end(process)
-    reader.join(timeout=2)  # no longer: another process may hold the pipe open
-    return bytes(said), stopped
+def _tell(process: subprocess.Popen, task: bytes) -> None:
+    with suppress(OSError):  # it has ended
+        process.stdin.write(task)
+        process.stdin.flush()
+
+
+def _hear(process: subprocess.Popen, said: bytearray) -> None:
+    while len(said) <= SAID_AT_MOST and (piece := os.read(process.stdout.fileno(), 1 << 16)):
+        said.extend(piece)
+
+
+def _watch(process: subprocess.Popen, said: bytearray, limits: Limits) -> str:
+    """Wait until a notebook's processes end, or take more than their share; why they must be ended then."""
+    top, end, allowed = psutil.Process(process.pid), time.monotonic() + STARTING, math.inf
+    while process.poll() is None:
+        tree = _tree(top)
+        threads, memory = _taken(tree)
+        if allowed == math.inf and said:  # "ready": the package is loaded, and no line of the notebook has run
+            end, allowed = time.monotonic() + limits.seconds, memory + limits.memory
+            _limit(tree[-1], limits)
+            _tell(process, b"go\n")
+        if len(said) > SAID_AT_MOST:
+            return "stopped: its answers are larger than any that is asked for"
+        if time.monotonic() > end:
+            return "stopped: out of time"
+        if len(tree) > PROCESSES or threads > THREADS:
+            return "stopped: more processes or threads than any exercise needs"
+        if memory > allowed:
+            return "stopped: out of memory"
+        time.sleep(WATCHED_EVERY)
+    return ""
+
+
+def _limit(process: psutil.Process, limits: Limits) -> None:
+    """What Linux itself refuses to each process, so that a notebook gets a MemoryError where it can."""
+    if hasattr(process, "rlimit"):
+        most = {psutil.RLIMIT_AS: process.memory_info().vms + limits.memory, psutil.RLIMIT_CORE: 0}
+        for kind, value in (most | {psutil.RLIMIT_NOFILE: FILES, psutil.RLIMIT_FSIZE: FILE_SIZE}).items():
+            process.rlimit(kind, (value, value))
+
+
+def _tree(top: psutil.Process) -> list[psutil.Process]:
+    with suppress(psutil.Error):
+        return [top, *top.children(recursive=True)]
+    return [top]
+
+
+def _taken(tree: list[psutil.Process]) -> tuple[int, int]:
+    """(threads, bytes in memory) of these processes; what two of them share counts twice."""
+    threads = memory = 0
+    for process in tree:
+        with suppress(psutil.Error):  # it has ended
+            threads += process.num_threads()
+            memory += process.memory_info().rss
+    return threads, memory
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End the process and its group; with namespaces of its own, every process that it started too."""
-    try:
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    except (ProcessLookupError, PermissionError):
-        pass  # there is none left
+    """End a notebook's processes: the sandbox ends all that are in it with its first one."""
+    tree = _tree(psutil.Process(process.pid)) if process.poll() is None else []
+    for one in reversed(tree):
+        with suppress(psutil.Error):
+            one.kill()
     process.wait()
+    process.stdin.close()
+    psutil.wait_procs(tree, timeout=5)
 
 
 def _understood(text: bytes, stopped: str) -> Said:

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dpo_notes.maths.errors import InputError
@@ -13,6 +13,8 @@ from dpo_notes.teaching.exercises.checking import FILES
 STEM = re.compile(rf"(\d\d)_(?:{'|'.join(FILES.values())})")
 CHECK = re.compile(r"\bcheck\(\s*[\"'](\d\d)\.\d+[\"']")
 LARGEST = 64 * 2**20  # bytes of a notebook; those of the series have less than one million
+DEEPEST = 16  # folders within each other
+MOST = 64  # notebooks in one student's folder
 
 
 @dataclass(frozen=True)
@@ -26,30 +28,64 @@ class Submission:
 
     who: str
     file: str
-    number: str
+    number: str = ""
     cells: tuple[tuple[str, str], ...] = ()
     problem: str = ""
 
 
-def submissions(folder: Path) -> Iterator[Submission]:
-    """Every .ipynb in `folder` and the folders in it, sorted by path; all are read before the first one is given.
+def submissions(folder: Path) -> list[Submission]:
+    """Every .ipynb in `folder` and the folders in it, sorted by path. No link is followed, and no file is read twice.
 
-    So no notebook that runs can change another one. Raises InputError where there is no folder, or no notebook in it.
+    What cannot be marked is a submission with a problem, a student's folder without a notebook too: nobody is missing.
+    Raises InputError where there is no folder, or nothing in it.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; expected one with returned notebooks")
-    paths = sorted(path for path in folder.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
-    if not paths:
+    found, count = [], Counter()
+    for path, problem in sorted(_walk(folder)):
+        below = path.relative_to(folder)
+        student = below.parts[0] if len(below.parts) > 1 or path.is_dir() else ""
+        count[student] += 1
+        if student and count[student] > MOST:
+            problem = f"this folder holds more than {MOST} notebooks; the others are not read"
+        if not student or count[student] <= MOST + 1:
+            one = Submission(student or path.stem, below.as_posix(), problem=problem)
+            found.append(one if problem else _read(path, one))
+    missing = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")} - set(count)
+    found += [Submission(name, name, problem="no notebook (*.ipynb) in this folder") for name in sorted(missing)]
+    if not found:
         raise InputError(f"no notebook (*.ipynb) in {folder}")
-    return iter([read_submission(path, folder) for path in paths])
+    return found
 
 
-def read_submission(path: Path, folder: Path) -> Submission:
-    """The submission in the file at `path`, which stands somewhere below `folder`; a broken one says why it is."""
-    below = path.relative_to(folder)
+def _walk(top: Path) -> Iterator[tuple[Path, str]]:
+    """(path, "") of every notebook below `top`, and (path, problem) of each folder that cannot be looked into.
+
+    It does not call itself, so that a thousand folders within each other do no harm.
+    """
+    waiting = [top]
+    while waiting:
+        place = waiting.pop()
+        try:
+            if place != top and place.is_symlink():
+                raise ValueError("a link to another folder, which is not followed")
+            if len(place.parts) - len(top.parts) > DEEPEST:
+                raise ValueError(f"more than {DEEPEST} folders within each other")
+            inside = sorted(place.iterdir())
+        except (OSError, ValueError) as error:
+            yield place, f"not a folder that can be read: {error}"
+            continue
+        waiting += [path for path in inside if path.is_dir() and path.name != ".ipynb_checkpoints"]
+        yield from ((path, "") for path in inside if path.suffix == ".ipynb" and not path.is_dir())
+
+
+def _read(path: Path, one: Submission) -> Submission:
+    """The submission in the file at `path`, or why it cannot be marked."""
     named = STEM.search(path.stem)
     cells, problem = (), ""
     try:
+        if path.is_symlink() or path.stat().st_nlink > 1:
+            raise ValueError("a link to another file, or a file with a second name; a copy of it can be marked")
         cells = tuple(_code_cells(path))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = f"not a notebook that can be read: {error or type(error).__name__}"
@@ -57,11 +93,10 @@ def read_submission(path: Path, folder: Path) -> Submission:
     number = asked.most_common(1)[0][0] if asked else named[1] if named else ""
     if not problem and not asked:
         problem = "no check(…) of an exercise of the series stands in it"
-    if len(below.parts) > 1:
-        who = below.parts[0]
-    else:
+    who = one.who
+    if "/" not in one.file:
         who = (path.stem[: named.start()] if named else "").strip("_- .") or path.stem
-    return Submission(who=who, file=below.as_posix(), number=number, cells=cells, problem=problem)
+    return replace(one, who=who, number=number, cells=cells, problem=problem)
 
 
 def _code_cells(path: Path) -> Iterator[tuple[str, str]]:
