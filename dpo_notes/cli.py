@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 
 from dpo_notes import __version__
+from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
 
 COMMANDS = ("train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "frontier", "grade", "lab", "doctor")
@@ -63,9 +64,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _print_note(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"note: {message}", file=sys.stderr)
+    print(f"note: {for_terminal(str(message), lines=True)}", file=sys.stderr)
 
 
 def _fail(message: str, *, code: int) -> int:
-    print(f"dpo-notes: {message}", file=sys.stderr)
+    print(f"dpo-notes: {for_terminal(message)}", file=sys.stderr)
     return code

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
 
 EMBEDDED_FILES = (
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the report; 0 where all is well, 1 where something is to be mended."""
     problems = 0
     for finding in examine():
-        print(f"{'problem' if finding.mend else 'ok':<9}{finding.what:<13}{finding.found}")
+        print(f"{'problem' if finding.mend else 'ok':<9}{finding.what:<13}{for_terminal(finding.found)}")
         if finding.mend:
             problems += 1
             print(f"{'':<9}{'':<13}-> {finding.mend}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dpo_notes.language.embedded import data_folder
+from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
 from dpo_notes.teaching.frontier_plots import METHODS, frontier_picture, seed_means
 from dpo_notes.training.frontier.folder import JobFolder
@@ -34,7 +35,7 @@ def run_experiment(args: argparse.Namespace) -> int:
         print(f"\nstopped. {go_on}", file=sys.stderr)
         return 130
     except JobFailed as error:
-        print(f"\ndpo-notes: {error}\n{go_on}", file=sys.stderr)
+        print(f"\ndpo-notes: {for_terminal(str(error), lines=True)}\n{go_on}", file=sys.stderr)
         return 1
     record = circumstances(command) | gather(config, JobFolder(jobs))
     write_record(output / "frontier.json", record)

@@ -1,12 +1,12 @@
 """What a run leaves to read: its gains as a small table, and its answers before and after side by side."""
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from dpo_notes.language.harmless import for_markdown
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.training.evaluate import bayes_accuracy
 from dpo_notes.worlds import reviews
@@ -71,15 +71,10 @@ def write_samples(path: Path, prompts: Sequence[str], before: Sequence[str], aft
     """A Markdown table of the answers to each prompt before and after training, drawn at temperature 1."""
     lines = ["# Before and after", "", "One answer to each held-out prompt, drawn at temperature 1.", ""]
     lines += ["| prompt | before | after |", "|---|---|---|"]
-    lines += ["| " + " | ".join(map(_cell, row)) + " |" for row in zip(prompts, before, after, strict=True)]
+    lines += ["| " + " | ".join(map(for_markdown, row)) + " |" for row in zip(prompts, before, after, strict=True)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _line(label: str, first: Mapping[str, float], last: Mapping[str, float], name: str, form: str) -> str:
     return f"{label:<34}{first[name]:>10{form}}{last[name]:>10{form}}"
 
-
-def _cell(text: str) -> str:
-    """Text as it is, made safe for a Markdown table: no markup of its own, no line of its own."""
-    escaped = html.escape(text.strip()).replace("|", "&#124;").replace("*", "&#42;").replace("_", "&#95;")
-    return escaped.replace("`", "&#96;").replace("[", "&#91;").replace("\n", "<br>")

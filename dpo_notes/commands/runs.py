@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.embedded import EMBEDDED
 from dpo_notes.language.generate import sample
+from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.device import process_state
 from dpo_notes.training.step import TrainingDiverged
@@ -109,10 +110,10 @@ def carry_out(
     except KeyboardInterrupt:
         code, told = 130, f"stopped; {go_on}"
     except (TrainingDiverged, InputError) as error:  # what a user can mend beforehand was found before the first row
-        code, told = 1, f"dpo-notes: {error}. Checkpoints that were saved are whole; a lower learning rate may help."
+        code, told = 1, f"dpo-notes: {for_terminal(str(error))}. Checkpoints that were saved are whole; a lower learning rate may help."
     except OSError as error:
         mend = f"Checkpoints that were saved are whole; once this is mended, {go_on}"
-        code, told = 1, f"dpo-notes: cannot write: {error}. {mend}"
+        code, told = 1, f"dpo-notes: cannot write: {for_terminal(str(error))}. {mend}"
     else:
         return 0
     if main:

@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from dpo_notes.language.generate import sample
+    from dpo_notes.language.harmless import for_terminal
     from dpo_notes.language.load import load_model
 
     model, tokenizer = load_model(args.model)
@@ -46,5 +47,5 @@ def run(args: argparse.Namespace) -> int:
         max_new_tokens=args.max_new_tokens,
     )
     for prompt, answer in zip(prompts, answers, strict=True):
-        print(prompt.rstrip(" ") + answer)
+        print(for_terminal(prompt.rstrip(" ") + answer, lines=True))
     return 0

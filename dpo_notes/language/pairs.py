@@ -11,6 +11,7 @@ from pathlib import Path
 from dpo_notes.language.common_prefix import OTHER_TURN, message_border, text_border
 from dpo_notes.language.embedded import EMBEDDED, data_folder
 from dpo_notes.language.files import COLUMNS, KINDS, Row, find_file, read_rows
+from dpo_notes.language.harmless import for_terminal
 from dpo_notes.language.hub import hub_rows
 from dpo_notes.language.messages import Messages, as_text_or_messages, check_one_form, check_prompt, check_response
 from dpo_notes.language.wording import kind_of, listed
@@ -110,8 +111,9 @@ def load_pairs(
 
 def _notes(source: str, kept: int, *, bad: list[str], borders: Counter[str], repeats: list[str]) -> Iterator[str]:
     """What the reader of the pairs must be told: rows left out, prompts that were cut off, duplicates."""
+    source, *repeats = map(for_terminal, [source, *repeats])
     if bad:
-        first = "".join(f"\n  {told}" for told in bad[:SHOWN])
+        first = "".join(f"\n  {for_terminal(told)}" for told in bad[:SHOWN])
         yield f"{source}: bad rows left out: {len(bad)} of {len(bad) + kept}. The first of them:{first}"
     if borders:
         counts = ", ".join(f"{border} in {count}" for border, count in borders.most_common())

@@ -22,7 +22,7 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.teaching.exercises import checking
 
 DISK, SHARED_MEMORY = 256 * 2**20, 64 * 2**20  # bytes
-PRIVATE = "/tmp"  # the folder that it works in, and may write to
+PRIVATE = "/reader"  # the folder that it works in, and may write to; nobody has a clone below such a place
 PACKAGE = Path(dpo_notes.__file__).resolve().parent
 EXERCISES = Path(checking.__file__).resolve().parent
 WITHOUT_ANSWERS = (EXERCISES / "__init__.py", EXERCISES / "checking.py")
@@ -33,12 +33,13 @@ HELP = (
     "Install bubblewrap 0.8 or newer (Debian, Ubuntu: apt install bubblewrap), or mark in a container: notebooks/TEACHING.md, "
     "Marking, says how. With --unconfined notebooks can do whatever you can"
 )
-# Calls that no exercise needs: sockets, memory that belongs to no process, keys, rings and probes. By processor its number
-# for auditing, then those of socket, memfd_create, memfd_secret, shmget, msgget, add_key, request_key, keyctl,
-# io_uring_setup, userfaultfd, perf_event_open and bpf (the kernel's linux/audit.h and asm/unistd.h).
+# Calls that no exercise needs: sockets, memory that belongs to no process, keys, rings, probes, other processes' memory. By
+# processor its number for auditing, then those of socket, memfd_create, memfd_secret, shmget, msgget, add_key, request_key,
+# keyctl, io_uring_setup, userfaultfd, perf_event_open, bpf, ptrace, process_vm_readv and process_vm_writev (the kernel's
+# linux/audit.h and asm/unistd.h).
 REFUSED_CALLS = {
-    "x86_64": (0xC000003E, (41, 319, 447, 29, 68, 248, 249, 250, 425, 323, 298, 321)),
-    "aarch64": (0xC00000B7, (198, 279, 447, 194, 186, 217, 218, 219, 425, 282, 241, 280)),
+    "x86_64": (0xC000003E, (41, 319, 447, 29, 68, 248, 249, 250, 425, 323, 298, 321, 101, 310, 311)),
+    "aarch64": (0xC00000B7, (198, 279, 447, 194, 186, 217, 218, 219, 425, 282, 241, 280, 117, 270, 271)),
 }
 SECOND_NUMBERING = 0x40000000  # of x86-64 (x32) begins here
 

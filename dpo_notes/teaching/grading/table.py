@@ -1,6 +1,7 @@
 """Marks as two CSV files that a spreadsheet opens: one row for each submission, and one for each answer."""
 
 import csv
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -45,11 +46,11 @@ def words_file(path: Path) -> Path:
 
 
 def _refuse_foreign(path: Path, beginning: tuple[str, ...]) -> None:
-    real = path.resolve()
+    real = Path(os.path.realpath(path))  # `resolve` raises where links lead in a circle
     where = str(path) if real == path.absolute() else f"{path}, which is {real},"
     if not real.parent.is_dir():
         raise InputError(f"{where}: {real.parent} is no folder; expected one for {path.name}")
-    if not real.exists():
+    if not os.path.lexists(real):
         return
     if not real.is_file():
         raise InputError(f"{where} is no file; expected the name of a table to write")

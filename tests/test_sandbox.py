@@ -1,0 +1,283 @@
+"""What a returned notebook finds in its sandbox: Python, the package without its answers, and walls."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import nbformat
+import psutil
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from dpo_notes.teaching.grading import sandbox
+from dpo_notes.teaching.grading.marks import exercises_of
+from dpo_notes.teaching.grading.run_submission import Limits, Said, run_submission
+from dpo_notes.teaching.grading.submissions import Submission
+
+pytestmark = [pytest.mark.notebooks, pytest.mark.usefixtures("bubblewrap")]
+pytest_plugins = ["sandbox_fixtures"]
+
+START = """
+import ctypes, os, sys
+from dpo_notes.teaching.exercises.checking import check
+libc = ctypes.CDLL(None, use_errno=True)
+def tried(call, *arguments):
+    "The name of the error, or what came."
+    try:
+        return call(*arguments)
+    except Exception as error:
+        return type(error).__name__
+"""
+NAME = "libc.prctl(15, {!r}.encode())\n"  # gives the process, and all that it forks, a name that shows outside
+
+
+def run(*cells: str, seconds: float = 40, memory: int = 2**30, hidden: tuple = ()) -> Said:
+    paper = Submission("eve", "eve.ipynb", "00", tuple((str(k), cell) for k, cell in enumerate((START, *cells))))
+    return run_submission(paper, exercises_of("00"), Limits(seconds=seconds, memory=memory), hidden=hidden)
+
+
+def values(said: Said) -> dict[str, object]:
+    assert (said.errors, said.stopped) == ([], "")
+    return {number: report.get("value") for number, report in said.answers.items()}
+
+
+def test_it_sees_python_the_package_and_the_data_and_nothing_of_the_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET_TOKEN", "x")
+    (tmp_path / "mine").write_text("mine")
+    found = values(
+        run(
+            f"check('00.1', tried(os.listdir, {str(tmp_path)!r}))",
+            f"check('00.2', [os.path.exists(p) for p in ('/etc/passwd', '/run', '/var', '/home', '/proc/self', '/proc/sys', "
+            f"{str(sandbox.PACKAGE.parent / 'notebooks')!r}, {str(sandbox.PACKAGE.parent / 'tests')!r})])",
+            "check('00.3', [name for name in os.environ if 'SECRET' in name or 'TOKEN' in name])",
+            "from dpo_notes.language.load import load_model\ncheck('00.4', load_model()[0].config.n_layer)",
+            "import torch\ncheck('00.5', torch.backends.cpu.get_cpu_capability())",
+            "check('00.6', os.listdir(os.getcwd()) + os.listdir('/dev/shm'))",
+        )
+    )
+    import torch
+
+    assert found["00.1"] == "FileNotFoundError" and found["00.2"] == [False] * 8 and found["00.3"] == []
+    assert found["00.4"] == 4 and found["00.5"] == torch.backends.cpu.get_cpu_capability()
+    assert not set(found["00.6"]) - {"profile_default", "torchinductor_reader"}  # of IPython and torch
+
+
+def test_the_expected_answers_are_not_there(tmp_path, monkeypatch):
+    """Nor in another copy of the package that Python would find."""
+    other = tmp_path / "site" / "dpo_notes" / "teaching" / "exercises"
+    other.mkdir(parents=True)
+    (other / "start_here.py").write_text("EXERCISES = 'all'")
+    monkeypatch.setattr(sandbox, "SYSTEM", (*sandbox.SYSTEM, str(tmp_path / "site")))
+    found = values(
+        run(
+            "import importlib\ncheck('00.1', tried(importlib.import_module, 'dpo_notes.teaching.exercises.start_here'))",
+            f"check('00.2', sorted(os.listdir({str(sandbox.EXERCISES)!r})))",
+            f"check('00.3', [os.listdir({str(tmp_path / 'site')!r}), os.listdir({str(tmp_path / 'site' / 'dpo_notes')!r})])",
+            "from dpo_notes.teaching.exercises.checking import exercise\ncheck('00.4', tried(exercise, '00.1'))",
+        )
+    )
+    assert found == {
+        "00.1": "ModuleNotFoundError",
+        "00.2": ["__init__.py", "checking.py"],
+        "00.3": [["dpo_notes"], []],
+        "00.4": "ModuleNotFoundError",
+    }
+
+
+def test_a_class_among_the_files_that_it_sees_is_hidden(tmp_path, monkeypatch):
+    """As where returned notebooks lie below /usr/lib, or the marks are written beside the package."""
+    (tmp_path / "class" / "anna").mkdir(parents=True)
+    (tmp_path / "class" / "anna" / "00.ipynb").write_text("mine")
+    (tmp_path / "grades.csv").write_text("mine")
+    (tmp_path / "library").write_text("seen")
+    (tmp_path / "link").symlink_to(tmp_path / "class")
+    monkeypatch.setattr(sandbox, "SYSTEM", (*sandbox.SYSTEM, str(tmp_path)))
+    look = f"os.chdir({str(tmp_path)!r})\ncheck('00.1', [os.listdir('class'), open('grades.csv').read(), open('library').read()])"
+    assert values(run(look, hidden=(tmp_path / "link", tmp_path / "grades.csv"))) == {"00.1": [[], "", "seen"]}
+    assert values(run(look)) == {"00.1": [["anna"], "mine", "seen"]}
+
+
+def test_it_can_write_to_its_own_folder_and_to_shared_memory_alone():
+    [places] = values(
+        run(
+            "written = []\n"
+            "for folder, names, _ in os.walk('/'):\n"
+            "    names[:] = names[:40]\n"
+            "    if tried(open, folder + '/of-a-test', 'w') != 'OSError' and os.path.exists(folder + '/of-a-test'):\n"
+            "        written.append(folder)",
+            "check('00.1', [place for place in written if not place.startswith('/reader/')])",
+        )
+    ).values()
+    assert sorted(places) == ["/dev/shm", "/reader"]
+
+
+def test_writers_that_know_nothing_of_python_meet_the_same_walls(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    stood = file.stat()
+    found = values(
+        run(
+            f"path = {str(file)!r}; raw = path.encode()",
+            "import torch\nfrom safetensors.torch import save_file\n"
+            "check('00.1', tried(save_file, {'a': torch.ones(1)}, path))",
+            "check('00.2', [tried(os.mkfifo, path + '2'), tried(os.mknod, path + '3'), tried(os.setxattr, path, 'user.a', b''),"
+            " tried(os.utime, path), tried(os.chmod, path, 0)])",
+            "check('00.3', [libc.unlink(raw), libc.open(raw, 0), libc.truncate(raw, 0), libc.chmod(raw, 0)])",
+            "import torch.distributed as d\ncheck('00.4', tried(d.TCPStore, '127.0.0.1', 0, 1, True))",
+            "import _posixsubprocess, subprocess\ncheck('00.5', tried(subprocess.run, ['/bin/sh', '-c', 'true']))",
+        )
+    )
+    assert found["00.1"] != "None" and found["00.2"] == ["FileNotFoundError"] * 5 and found["00.3"] == [-1] * 4
+    assert isinstance(found["00.4"], str) and found["00.5"] == "FileNotFoundError"
+    assert file.read_text() == "mine" and file.stat()[:7] == stood[:7] and file.stat().st_mtime_ns == stood.st_mtime_ns
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_calls_that_lead_out_or_take_memory_for_nobody_fail():
+    calls = {
+        "socket": "libc.socket(1, 1, 0)",
+        "vsock": "libc.socket(40, 1, 0)",
+        "memfd_create": "libc.memfd_create(b'x', 0)",
+        "shmget": "libc.shmget(0, 4096, 0o1600)",
+        "msgget": "libc.msgget(0, 0o1600)",
+        "keyctl": "libc.syscall({'x86_64': 250, 'aarch64': 219}[os.uname().machine], 0, -3, 1)",
+        "io_uring": "libc.syscall(425, 1, 0)",
+        "a namespace of its own": "libc.unshare(0x10000000)",
+        "mount": "libc.mount(b'tmpfs', b'/reader', b'tmpfs', 0, None)",
+        "chroot": "libc.chroot(b'/reader')",
+        "a device": "libc.mknod(b'/reader/device', 0o60600, 0x0801)",
+        "its first process": "libc.ptrace(16, 1, 0, 0)",
+    }
+    found = values(run(f"check('00.1', [{', '.join(calls.values())}])"))["00.1"]
+    assert dict(zip(calls, found, strict=True)) == dict.fromkeys(calls, -1)
+
+
+def test_a_service_of_this_machine_cannot_be_reached(tmp_path):
+    """A socket with a name in the file system, as of a container daemon; and one without, in Linux's abstract space."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as named, socket.socket(socket.AF_UNIX) as abstract:
+        named.bind(str(tmp_path / "daemon.sock"))
+        abstract.bind(f"\0{tmp_path}")
+        for one in (named, abstract):
+            one.listen()
+        found = values(
+            run(
+                "import socket\ndef reach(name):\n    socket.socket(socket.AF_UNIX).connect(name)",
+                f"check('00.1', [tried(reach, name) for name in ({str(tmp_path / 'daemon.sock')!r}, '\\0' + {str(tmp_path)!r})])",
+            )
+        )
+    assert found == {"00.1": ["PermissionError"] * 2}
+
+
+TAKES = {
+    "memory in one process": ("x = bytearray(1_500_000_000)", "MemoryError"),
+    "memory in four": (
+        (
+            "for _ in range(3): os.fork()\nx = bytearray(400_000_000)\nfor k in range(0, len(x), 4096): x[k] = 1\n"
+            "import time; time.sleep(60)"
+        ),
+        "stopped: out of memory",
+    ),
+    "memory in a child": (
+        "if os.fork() == 0:\n    x = bytearray(1_500_000_000)\nos.wait()\nraise MemoryError",
+        "MemoryError",
+    ),
+    "files": ("file = open('x', 'wb')\nwhile True: file.write(bytes(2**20))", "OSError"),
+    "many files": ("for k in range(9): open(str(k), 'wb').write(bytes(50_000_000))", "No space left"),
+    "shared memory": ("for k in range(9): open(f'/dev/shm/{k}', 'wb').write(bytes(20_000_000))", "No space left"),
+    "processes": ("import time\nwhile os.fork(): pass\ntime.sleep(60)", "stopped: "),
+    "threads": (
+        "import threading, time\nfor _ in range(2000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+        "",
+    ),
+    "time": ("while True: pass", "stopped: out of time"),
+    "time in native code": (
+        "import time\nimport torch\nwhile True: torch.ones(500, 500) @ torch.ones(500, 500)",
+        "stopped: out of time",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAKES)
+def test_what_it_takes_is_bounded_for_all_its_processes(name):
+    cell, words = TAKES[name]
+    start = time.monotonic()
+    said = run(cell, seconds=8)
+    assert words in "; ".join([said.stopped, *said.errors])
+    assert said.stopped or said.finished or said.errors
+    assert time.monotonic() - start < 60
+
+
+def processes_named(name: str) -> list[psutil.Process]:
+    """All processes of that name which have not ended, wherever they belong."""
+    found = []
+    for process in psutil.process_iter(["name", "status"]):
+        if process.info["name"] == name and process.info["status"] != psutil.STATUS_ZOMBIE:
+            found.append(process)
+    return found
+
+
+def wait_for(condition: Callable[[], object], *, seconds: int = 60) -> object:
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found
+
+
+LEAVES_BEHIND = {
+    "a child": "if os.fork() == 0:\n    import time; time.sleep(600)",
+    "an orphan in a session of its own": "if os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\n    import time; time.sleep(600)\n",
+    "a child that hears no signal": (
+        "import signal\nif os.fork() == 0:\n    for k in set(range(1, 65)) - {9, 19, 32, 33}: tried(signal.signal, k, signal.SIG_IGN)\n"
+        "    import time; time.sleep(600)"
+    ),
+}
+
+
+@pytest.mark.parametrize("code", LEAVES_BEHIND.values(), ids=LEAVES_BEHIND)
+def test_no_process_of_it_is_left_when_it_has_ended(code):
+    name = f"left-{os.getpid()}"
+    run(NAME.format(name) + code)
+    wait_for(lambda: not processes_named(name), seconds=5)
+
+
+def test_it_ends_with_the_process_that_marks_it_even_by_kill_9(tmp_path):
+    name = f"sleep-{os.getpid()}"
+    cells = [START, NAME.format(name) + "os.fork()\nimport time\ntime.sleep(600)\ncheck('00.1', 1)"]
+    (tmp_path / "returned").mkdir()
+    paper = nbformat.writes(new_notebook(cells=[new_code_cell(cell) for cell in cells]))
+    (tmp_path / "returned" / "00_start_here.ipynb").write_text(paper, encoding="utf-8")
+    here = os.environ | {"PYTHONPATH": str(sandbox.PACKAGE.parent)}
+    words = [sys.executable, "-m", "dpo_notes", "grade", "returned", "-o", "grades.csv"]
+    grader = subprocess.Popen(words, cwd=tmp_path, env=here)
+    wait_for(lambda: len(processes_named(name)) == 2)
+    grader.kill()
+    grader.wait()
+    wait_for(lambda: not processes_named(name), seconds=5)
+
+
+def test_the_next_notebook_finds_nothing_of_the_one_before():
+    leave = "open('/reader/answers', 'w').write('00.1'); open('/dev/shm/answers', 'w').write('00.1')"
+    assert values(run(leave)) == {}
+    assert values(run("check('00.1', [os.path.exists('/reader/answers'), os.path.exists('/dev/shm/answers')])")) == {
+        "00.1": [False, False]
+    }
+
+
+@pytest.mark.parametrize(
+    ("find", "words"),
+    [
+        (lambda name: None, "not installed"),
+        (lambda name: "/bin/false", "cannot work"),
+    ],
+)
+def test_a_machine_without_one_is_told_what_to_do(monkeypatch, find, words):
+    monkeypatch.setattr(sandbox.shutil, "which", find)
+    if find("bwrap"):
+        monkeypatch.setattr(sandbox, "OPTIONS", ("--no-such-option",))
+    problem = sandbox.why_not()
+    assert words in problem and "apt install bubblewrap" in problem and "\n" not in problem
