@@ -1,12 +1,17 @@
 """What makes a run that run: its last checkpoint is resumed only where all of this is as it was."""
 
 import hashlib
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 
 import torch
 from transformers import PreTrainedModel
+
+SHORT = reprlib.Repr()  # of what a file says: it may be of any length, and nested as deeply
+SHORT.maxstring = SHORT.maxother = 100
+SHORT.maxlist = SHORT.maxtuple = 20
 
 
 def run_identity(config: object, **facts: object) -> dict[str, object]:
@@ -49,7 +54,8 @@ def differences(theirs: dict, ours: dict) -> list[str]:
         if isinstance(was, dict) and isinstance(now, dict):
             found += differences(was, now)
         elif was != now:
-            found.append(f"{name} was {was!r} and is now {now!r}")
+            named = name if name in ours else SHORT.repr(name)
+            found.append(f"{named} was {SHORT.repr(was)} and is now {SHORT.repr(now)}")
     return found
 
 

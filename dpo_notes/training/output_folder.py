@@ -73,6 +73,7 @@ def check_replaceable(path: str | Path, *, maker: str) -> Path:
     Raises InputError as `check_folder` does, and where a file in it is not on its list, or is not as we left it.
     """
     folder = check_folder(path, maker=maker)
+    check_folder(_aside(folder), maker=UNFINISHED)
     for place in (folder, _old(folder)):
         check_folder(place, maker=maker)
         if lost := not_as_we_left_it(place):
@@ -94,7 +95,7 @@ class atomic_folder:
 
     def __init__(self, path: str | Path, *, maker: str):
         self.path, self.maker = check_replaceable(path, maker=maker), maker
-        self.aside, self.old = self.path.with_name(f".{self.path.name}.writing"), _old(self.path)
+        self.aside, self.old = _aside(self.path), _old(self.path)
 
     def __enter__(self) -> Path:
         self._settle_old()
@@ -201,6 +202,11 @@ def _check_ours(path: str | Path, folder: Path, names: list[str], maker: str) ->
             )
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise InputError(f"{shown(folder / name)} is neither a file nor a folder; expected one of them: remove it")
+
+
+def _aside(folder: Path) -> Path:
+    """Where a folder stands until it is whole."""
+    return folder.with_name(f".{folder.name}.writing")
 
 
 def _old(folder: Path) -> Path:
