@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 
 from authoring.addresses import COLAB, notebooks
 from dpo_notes.maths.errors import InputError
-from dpo_notes.training.output_folder import atomic_folder
+from dpo_notes.training.output_folder import atomic_folder, check_folder
 
 STUDENT = ROOT / "build" / "student"
 COPIED = (
@@ -61,8 +61,9 @@ def build(folder: Path) -> int:
 
     Raises InputError where anything stands there but a copy as it was made, and for a folder within what is copied.
     """
+    place = check_folder(folder, maker="student")
     for name in COPIED:
-        if folder.resolve().is_relative_to(ROOT / name):
+        if place.is_relative_to(ROOT / name):
             raise InputError(f"{folder} lies in {ROOT / name}, which is copied; expected a folder elsewhere")
     with atomic_folder(folder, maker="student") as aside:
         return write_copy(aside)

@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
     disable_progress_bar()  # of transformers, which would draw one for each file it writes
     config = PretrainConfig(seed=args.seed, **({} if args.steps is None else {"steps": args.steps}))
+    if process_state().is_main_process:
+        take_folder(output, maker="world")
     generator = torch.Generator().manual_seed(args.seed)
     # A second, gentler stage: larger batches and no decay bring down what is left of the odd words' probability.
     polish = replace(
@@ -56,7 +58,6 @@ def run(args: argparse.Namespace) -> int:
     if not process_state().is_main_process:
         return 0
     model = model.cpu().eval()
-    take_folder(output, maker="world")
     with atomic_folder(output / CORPUS_FOLDER, maker=PART) as folder:
         (folder / "corpus.txt").write_text("".join(text + "\n" for text in texts[:CORPUS]), encoding="utf-8")
     with atomic_folder(output / MODEL_FOLDER, maker=PART) as folder:

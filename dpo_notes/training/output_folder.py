@@ -73,8 +73,12 @@ def check_replaceable(path: str | Path, *, maker: str) -> Path:
     Raises InputError as `check_folder` does, and where a file in it is not on its list, or is not as we left it.
     """
     folder = check_folder(path, maker=maker)
-    check_folder(_aside(folder), maker=UNFINISHED)
-    for place in (folder, _old(folder)):
+    places, aside = [folder, _old(folder)], _aside(folder)
+    if (read_marker(aside) or Marker(UNFINISHED)).maker == maker:
+        places.append(aside)  # whole, and not yet moved, when a kill came
+    else:
+        check_folder(aside, maker=UNFINISHED)
+    for place in places:
         check_folder(place, maker=maker)
         if lost := not_as_we_left_it(place):
             more = f" (and {len(lost) - 1} more)" * (len(lost) > 1)
@@ -99,7 +103,7 @@ class atomic_folder:
 
     def __enter__(self) -> Path:
         self._settle_old()
-        if check_folder(self.aside, maker=UNFINISHED).exists():
+        if self.aside.exists():
             shutil.rmtree(self.aside)  # what a killed attempt left, as its marker says
         return take_folder(self.aside, maker=UNFINISHED)
 
@@ -115,10 +119,10 @@ class atomic_folder:
     def _finish(self) -> None:
         written = {path.relative_to(self.aside).as_posix(): path for path in self.aside.rglob("*") if path.is_file()}
         checksums = {name: sha256(written[name]) for name in sorted(written) if name != MARKER}
+        check_replaceable(self.path, maker=self.maker)
+        _remove_empty(path for path in self.aside.rglob("*") if path.is_dir())
         write_marker(self.aside, Marker(self.maker, checksums))
         sync(self.aside)
-        _remove_empty(path for path in self.aside.rglob("*") if path.is_dir())
-        check_replaceable(self.path, maker=self.maker)
         if self.path.exists():
             os.rename(self.path, self.old)
         os.rename(self.aside, self.path)
