@@ -56,10 +56,13 @@ def is_begun(folder: Path, names: list[str], maker: str) -> bool:
     return aside.stat().st_size <= len(whole) and whole.startswith(aside.read_bytes())
 
 
-def sort_out(folder: Path, marker: Marker) -> tuple[list[str], list[str]]:
-    """(listed files that are there, all else but the marker), as paths in the folder. Into folders of others it does not look."""
+def sort_out(folder: Path, marker: Marker) -> tuple[list[str], list[str], list[str]]:
+    """(listed files that are there, the folders that hold them, all else but the marker), as paths in the folder.
+
+    It does not look into the folders of others, and names nothing outside, whatever the list says.
+    """
     ours = {parent.as_posix() for name in marker.files for parent in PurePosixPath(name).parents}
-    listed, others, waiting = [], [], [""] if folder.is_dir() else []
+    listed, folders, others, waiting = [], [], [], [""] if folder.is_dir() else []
     while waiting:
         inside = waiting.pop()
         for entry in os.scandir(folder / inside):
@@ -67,16 +70,17 @@ def sort_out(folder: Path, marker: Marker) -> tuple[list[str], list[str]]:
             if name in marker.files:
                 listed.append(name)
             elif name in ours and entry.is_dir(follow_symlinks=False):
+                folders.append(name)
                 waiting.append(name + "/")
             elif name != MARKER:
                 others.append(name)
-    return sorted(listed), sorted(others)
+    return sorted(listed), folders, sorted(others)
 
 
 def not_as_we_left_it(folder: Path) -> list[tuple[str, str]]:
     """(path in the folder, what is the matter) of all that the folder's list does not hold, or holds otherwise."""
     marker = read_marker(folder) or Marker("")
-    listed, others = sort_out(folder, marker)
+    listed, _, others = sort_out(folder, marker)
     changed = [name for name in listed if not _is_as_listed(folder / name, marker.files[name])]
     return [(name, "was changed since") for name in changed] + [(name, "dpo-notes did not write") for name in others]
 

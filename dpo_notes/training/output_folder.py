@@ -10,7 +10,7 @@ import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from safetensors import SafetensorError
 
@@ -221,10 +221,10 @@ def _old(folder: Path) -> Path:
 def _remove_ours(folder: Path) -> None:
     """Remove the files on the folder's list, then folders that are empty; with all else gone, marker and folder too."""
     marker = read_marker(folder) or Marker("")
-    listed, others = sort_out(folder, marker)
+    listed, folders, others = sort_out(folder, marker)
     for name in listed:
         (folder / name).unlink()
-    _remove_empty({folder / parent for name in listed for parent in PurePosixPath(name).parents} - {folder})
+    _remove_empty(folder / name for name in folders)
     if not others:
         (folder / MARKER).unlink(missing_ok=True)
         folder.rmdir()
