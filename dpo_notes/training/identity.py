@@ -9,7 +9,8 @@ from functools import partial
 import torch
 from transformers import PreTrainedModel
 
-SHORT = reprlib.Repr()  # of what a file says: it may be of any length, and nested as deeply
+TOLD, LONGEST = 5, 200  # differences that are told, and characters of a value: a file may say anything
+SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
 SHORT.maxlist = SHORT.maxtuple = 20
 
@@ -54,9 +55,18 @@ def differences(theirs: dict, ours: dict) -> list[str]:
         if isinstance(was, dict) and isinstance(now, dict):
             found += differences(was, now)
         elif was != now:
-            named = name if name in ours else SHORT.repr(name)
-            found.append(f"{named} was {SHORT.repr(was)} and is now {SHORT.repr(now)}")
+            found.append(f"{name if name in ours else _short(name)} was {_short(was)} and is now {_short(now)}")
     return found
+
+
+def told(found: Sequence[str]) -> str:
+    """Differences in one line, the first few of many."""
+    return "; ".join([*found[:TOLD], *[f"and {len(found) - TOLD} more"] * (len(found) > TOLD)])
+
+
+def _short(value: object) -> str:
+    words = SHORT.repr(value)
+    return words if len(words) <= LONGEST else words[:LONGEST] + "…"
 
 
 def _words(value: object) -> str:
