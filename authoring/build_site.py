@@ -24,6 +24,8 @@ from sphinx.cmd.build import build_main
 from authoring.addresses import repository
 from authoring.site_explorers import draw_explorers
 from authoring.site_pages import page_of
+from dpo_notes.maths.errors import InputError
+from dpo_notes.training.output_folder import atomic_folder
 
 NOTEBOOKS = ROOT / "notebooks"
 SITE = ROOT / "build" / "site"
@@ -34,9 +36,16 @@ MATHJAX = (
 
 
 def build(notebooks: list[Path], to: Path) -> int:
-    """Write the website of these notebooks and their solutions to the folder `to`; gives Sphinx's exit code."""
-    if to.exists():
-        shutil.rmtree(to)
+    """Write the website of these notebooks and their solutions to the folder `to`; gives Sphinx's exit code.
+
+    Raises InputError where something else stands there than a website as we made it.
+    """
+    with atomic_folder(to, maker="site") as aside:
+        return write_site(notebooks, aside)
+
+
+def write_site(notebooks: list[Path], to: Path) -> int:
+    """Fill an empty folder with the website; gives Sphinx's exit code."""
     notebooks = [path.resolve() for path in notebooks]
     solutions = [NOTEBOOKS / "solutions" / path.name for path in notebooks]
     explorers = dict(zip(notebooks, drawn(notebooks, to / "pictures"), strict=True))
@@ -89,7 +98,11 @@ def index(pages: list[str]) -> str:
 def main(names: list[str]) -> int:
     start = time.monotonic()
     os.environ.update(HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="", OMP_NUM_THREADS="1")
-    code = build([Path(name) for name in names] or sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), SITE)
+    try:
+        code = build([Path(name) for name in names] or sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), SITE)
+    except (InputError, OSError) as error:
+        print(f"run.py site: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
     size = sum(file.stat().st_size for file in SITE.rglob("*") if file.is_file())
     print(f"{SITE / 'index.html'}: {size / 1e6:.0f} MB in {time.monotonic() - start:.0f} s")
     return code

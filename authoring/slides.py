@@ -7,6 +7,7 @@ that only draws is left out, and its picture stays.
 """
 
 import re
+import shutil
 import sys
 from html import escape
 from pathlib import Path
@@ -20,6 +21,8 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
 from authoring.deck_files import copy_files
+from dpo_notes.maths.errors import InputError
+from dpo_notes.training.output_folder import atomic_folder
 
 NOTEBOOKS = ROOT / "notebooks"
 SLIDES = ROOT / "build" / "slides"
@@ -86,23 +89,31 @@ def title_of(notebook: NotebookNode) -> str:
 def main(names: list[str]) -> int:
     paths = [Path(name) for name in names] or sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     try:
-        copy_files(SLIDES / "assets")
-        for path in paths:
-            (SLIDES / f"{path.stem}.html").write_text(deck(path), encoding="utf-8", newline="\n")
-            print(f"{path.name}: {SLIDES / path.stem}.html", flush=True)
+        with atomic_folder(SLIDES, maker="slides") as folder:
+            for made in decks_in(SLIDES):  # of other notebooks, at an earlier time
+                shutil.copy2(made, folder)
+            write_decks(paths, folder)
     except (OSError, ValueError) as error:
         print(f"run.py slides: {error}", file=sys.stderr)
-        return 1
-    titles = {path.name: title_of(nbformat.read(NOTEBOOKS / f"{path.stem}.ipynb", 4)) for path in _decks()}
-    items = "\n".join(f'<li><a href="{escape(name)}">{escape(title)}</a></li>' for name, title in titles.items())
-    (SLIDES / "index.html").write_text(INDEX.format(items=items), encoding="utf-8", newline="\n")
+        return 2 if isinstance(error, InputError) else 1
     print(f"open {SLIDES / 'index.html'} in a browser")
     return 0
 
 
-def _decks() -> list[Path]:
+def write_decks(paths: list[Path], folder: Path) -> None:
+    """The decks of these notebooks, what they load, and an index of all decks that stand in the folder."""
+    copy_files(folder / "assets")
+    for path in paths:
+        (folder / f"{path.stem}.html").write_text(deck(path), encoding="utf-8", newline="\n")
+        print(f"{path.name}: {SLIDES / path.stem}.html", flush=True)
+    titles = {path.name: title_of(nbformat.read(NOTEBOOKS / f"{path.stem}.ipynb", 4)) for path in decks_in(folder)}
+    items = "\n".join(f'<li><a href="{escape(name)}">{escape(title)}</a></li>' for name, title in titles.items())
+    (folder / "index.html").write_text(INDEX.format(items=items), encoding="utf-8", newline="\n")
+
+
+def decks_in(folder: Path) -> list[Path]:
     """The decks of this series that stand in the folder."""
-    return [path for path in sorted(SLIDES.glob("[0-9]*.html")) if (NOTEBOOKS / f"{path.stem}.ipynb").exists()]
+    return [path for path in sorted(folder.glob("[0-9]*.html")) if (NOTEBOOKS / f"{path.stem}.ipynb").exists()]
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Without a name: build/student. The copy holds all that it takes to start (run.py, the package, the data), the notebooks
 with their blanks, and the benchmarks, which one of them shows. What is left out: notebooks/solutions, every hint with
 its link, the teacher's guide, tests and tools. The checkers work as ever: they are in the package, which therefore knows
-the answers. A copy that stands there already is made anew; a folder of anything else is left alone.
+the answers. A copy that stands there already is made anew, where nobody has worked in it; anything else is left alone.
 """
 
 import shutil
@@ -17,6 +17,8 @@ import nbformat
 from nbformat import NotebookNode
 
 from authoring.addresses import COLAB, notebooks
+from dpo_notes.maths.errors import InputError
+from dpo_notes.training.output_folder import atomic_folder, check_folder
 
 STUDENT = ROOT / "build" / "student"
 COPIED = (
@@ -55,11 +57,21 @@ def without_hints(notebook: NotebookNode) -> NotebookNode:
 
 
 def build(folder: Path) -> int:
-    """Write the copy to `folder`, and return how many notebooks it holds. Raises FileExistsError for a foreign folder."""
-    if folder.exists() and any(folder.iterdir()) and not _is_copy(folder):
-        raise FileExistsError(f"{folder} holds something else than a student copy: remove it, or name another folder")
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "notebooks").mkdir(parents=True)
+    """Write the copy to `folder`, and return how many notebooks it holds.
+
+    Raises InputError where anything stands there but a copy as it was made, and for a folder within what is copied.
+    """
+    place = check_folder(folder, maker="student")
+    for name in COPIED:
+        if place.is_relative_to(ROOT / name):
+            raise InputError(f"{folder} lies in {ROOT / name}, which is copied; expected a folder elsewhere")
+    with atomic_folder(folder, maker="student") as aside:
+        return write_copy(aside)
+
+
+def write_copy(folder: Path) -> int:
+    """Fill an empty folder with the copy; how many notebooks it holds."""
+    (folder / "notebooks").mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -75,18 +87,13 @@ def build(folder: Path) -> int:
     return len(paths)
 
 
-def _is_copy(folder: Path) -> bool:
-    readme = folder / "README.md"
-    return readme.exists() and readme.read_text(encoding="utf-8").startswith(README.partition("\n")[0])
-
-
 def main(words: list[str]) -> int:
     folder = Path(words[0]) if words else STUDENT
     try:
         count = build(folder)
-    except OSError as error:
+    except (InputError, OSError) as error:
         print(f"run.py student: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, InputError) else 1
     print(f"{folder}: {count} notebooks without hints and solutions, the package and the data")
     return 0
 

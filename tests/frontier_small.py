@@ -10,6 +10,7 @@ from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.frontier.plan import FrontierConfig, jobs_of
 from dpo_notes.training.frontier.run import run_job
 from dpo_notes.training.frontier.setting import setting_digests
+from dpo_notes.training.output_folder import take_folder
 from dpo_notes.training.ppo import PPOConfig
 from dpo_notes.training.reward_model import RewardModelConfig
 from dpo_notes.training.sft import SFTConfig
@@ -53,6 +54,7 @@ def small_config(folder: Path, **changes) -> FrontierConfig:
 def run_here(config: FrontierConfig, folder: Path) -> None:
     """`run_frontier` within this process: its jobs one after the other."""
     digests = setting_digests(config)
+    take_folder(folder, maker="frontier")
     for job in jobs_of(config):
         on_one_thread(run_job, config, folder, digests, job.name)
 

@@ -1,6 +1,7 @@
 """Fixtures that train, in this process or in others. A module asks for them with `pytest_plugins = ["run_fixtures"]`."""
 
 import multiprocessing
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,9 @@ def process() -> Callable:
         return child
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))
+        here = Path(__file__).resolve().parent
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join([str(here), str(here.parent)])
+        )  # this checkout, whatever is installed
         patch.setenv("OMP_NUM_THREADS", "1")
         yield start

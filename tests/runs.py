@@ -16,9 +16,10 @@ from transformers import PreTrainedModel
 from dpo_notes.cli import main
 from dpo_notes.language.load import frozen_copy, load_model
 from dpo_notes.language.pairs import load_pairs
-from dpo_notes.training import checkpoint
+from dpo_notes.training import checkpoint, saved_state
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
+from dpo_notes.training.output_folder import atomic_folder
 from dpo_notes.training.step import OptimizerStep
 
 FAST = {"learning_rate": 1e-3, "warmup_fraction": 0.0, "eval_samples": 0}  # fast to learn, fast to run
@@ -177,9 +178,10 @@ def _half_a_row(original, folder, row) -> None:
 DEATHS = {  # where a process may die: owner and name of the function, and what it still does of its work
     "before an update of the weights": (OptimizerStep, "_update", _nothing),
     "half a row written": (checkpoint.RunFolder, "write_row", _half_a_row),
-    "half a checkpoint written": (checkpoint, "save_file", _half_a_file),
+    "half a checkpoint written": (saved_state, "save_file", _half_a_file),
     "half a text file written": (Path, "write_text", _half_a_text),  # the metrics anew, or what a checkpoint is of
-    "a checkpoint written, not yet in its place": (checkpoint.atomic_folder, "__exit__", _nothing),
+    "a checkpoint written, not yet in its place": (saved_state, "_move", _nothing),
+    "the model written, not yet in its place": (atomic_folder, "__exit__", _nothing),
     "before the model is saved": (checkpoint.RunFolder, "save_model", _nothing),
     "half the model saved": (PreTrainedModel, "save_pretrained", _half_a_model),
 }

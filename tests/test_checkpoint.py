@@ -1,7 +1,6 @@
 """A run's folder: what is in it, what is refused, and what survives damage."""
 
 import copy
-import json
 import math
 import shutil
 import warnings
@@ -17,9 +16,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.loss_family import hinge_loss, robust_loss
-from dpo_notes.training import checkpoint
-from dpo_notes.training.checkpoint import RunFolder, atomic_folder
+from dpo_notes.training import checkpoint, saved_state
+from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.device import new_accelerator
+from dpo_notes.training.folder_marker import Marker, write_marker
 from dpo_notes.training.step import TrainingDiverged
 
 pytest_plugins = ["run_fixtures"]
@@ -39,7 +39,7 @@ def saved(run: Path) -> list[str]:
 
 
 def test_a_run_folder_holds_metrics_the_last_two_checkpoints_and_the_model(run):
-    assert sorted(path.name for path in run.iterdir()) == ["checkpoint", "metrics.jsonl", "model"]
+    assert sorted(path.name for path in run.iterdir()) == [".dpo-notes.json", "checkpoint", "metrics.jsonl", "model"]
     assert saved(run) == ["step-00000006", "step-00000008"]
     assert [row["step"] for row in rows_in(run)] == list(range(1, 9))
 
@@ -93,16 +93,15 @@ def test_a_second_run_that_starts_before_the_first_step_of_the_first_is_refused(
 
 
 def test_of_two_runs_that_find_the_folder_free_only_one_takes_it(tmp_path, monkeypatch):
-    """The other one's metrics.jsonl appears just after we have looked for it."""
+    """The other one's marker and metrics.jsonl appear just after we have looked for them."""
 
-    def meanwhile():
-        (tmp_path / "run").mkdir()
-        (tmp_path / "run" / "metrics.jsonl").touch()
+    def meanwhile(folder):
+        write_marker(folder, Marker("run"))
+        (folder / "metrics.jsonl").touch()
 
-    accelerator = new_accelerator()
-    monkeypatch.setattr(accelerator, "wait_for_everyone", meanwhile)
+    monkeypatch.setattr(checkpoint, "claim", meanwhile)
     with pytest.raises(InputError, match="holds a run already"):
-        RunFolder(tmp_path / "run", accelerator, identity={}, resume=False)
+        RunFolder(tmp_path / "run", new_accelerator(), identity={}, resume=False)
 
 
 def test_a_run_that_was_refused_leaves_no_folder(start, tmp_path, tiny_model):
@@ -222,7 +221,7 @@ def test_rows_after_the_checkpoint_and_a_half_written_line_are_dropped_and_writt
     (run / "metrics.jsonl").write_text("".join(lines[:7]) + end)  # of step 7, after the checkpoint of step 6
     train(output_dir=run, resume=True, **SETTINGS)
     assert rows_in(run) == rows
-    assert sorted(path.name for path in run.iterdir()) == ["checkpoint", "metrics.jsonl", "model"]
+    assert sorted(path.name for path in run.iterdir()) == [".dpo-notes.json", "checkpoint", "metrics.jsonl", "model"]
 
 
 def test_a_loss_that_is_not_finite_is_not_written_and_stops_the_run(tmp_path):
@@ -236,7 +235,7 @@ def test_a_loss_that_is_not_finite_is_not_written_and_stops_the_run(tmp_path):
 
 def test_a_file_in_the_place_of_the_folder_is_told(start, tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(InputError, match=r"run: .*; expected a folder that can be written, with room in it$"):
+    with pytest.raises(InputError, match=r"run is no folder; expected a folder, or a new name for one$"):
         start(output_dir=tmp_path / "run", **SETTINGS)
 
 
@@ -244,14 +243,14 @@ def test_an_error_in_the_middle_of_a_checkpoint_keeps_the_last_good_one(train, t
     """A full disk, say, at the second checkpoint: the first stays, nothing is left aside, and the run can go on."""
     calls = []
 
-    def full_disk(tensors, path, original=checkpoint.save_file):
+    def full_disk(tensors, path, original=saved_state.save_file):
         calls.append(path)
         if len(calls) == 2:
             path.write_bytes(b"half")
             raise SafetensorError("I/O error: No space left on device (os error 28)")
         original(tensors, path)
 
-    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    monkeypatch.setattr(saved_state, "save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         train(output_dir=tmp_path / "run", **SETTINGS)
     assert saved(tmp_path / "run") == ["step-00000002"]
@@ -268,27 +267,8 @@ def test_without_a_path_a_run_folder_writes_nothing_and_hands_rows_back(
     monkeypatch.chdir(tmp_path)
     folder = RunFolder(None, new_accelerator(), identity={}, resume=False)
     optimizer = torch.optim.AdamW(tiny_model.parameters())
-    assert folder.restore(tiny_model, optimizer) is None
+    assert folder.restore(tiny_model, optimizer, last_step=1) is None
     assert folder.write_row({"step": 1}) == {"step": 1}
     folder.save(tiny_model, optimizer, 1)
     folder.save_model(tiny_model, tiny_tokenizer)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_atomic_folder_appears_whole_or_not_at_all(tmp_path):
-    """With folders within it, over an older one, and after an earlier attempt that was killed."""
-    place = tmp_path / "place"
-    (tmp_path / ".place.writing").mkdir()
-    (tmp_path / ".place.writing" / "left over").touch()
-    with atomic_folder(place) as aside:
-        (aside / "within").mkdir()
-        (aside / "within" / "file").write_text("first")
-        assert not place.exists()
-    assert [path.name for path in tmp_path.rglob("*")] == ["place", "within", "file"]
-    with pytest.raises(RuntimeError, match="halfway"), atomic_folder(place) as aside:
-        (aside / "file").write_text("second")
-        raise RuntimeError("halfway")
-    assert (place / "within" / "file").read_text() == "first"
-    with atomic_folder(place) as aside:
-        (aside / "file").write_text(json.dumps("third"))
-    assert [path.name for path in tmp_path.rglob("*")] == ["place", "file"]

@@ -62,7 +62,7 @@ def test_a_run_folder_holds_what_the_readme_says_and_its_model_loads_in_transfor
     assert run_train(model_folder, write_pairs(tmp_path / "pairs.jsonl", 40), output) == 0
     printed = capsys.readouterr().out
     assert {path.name for path in output.iterdir()} == {
-        "model", "metrics.jsonl", "config.json", "curves.png", "samples.md", "checkpoint",
+        ".dpo-notes.json", "model", "metrics.jsonl", "config.json", "curves.png", "samples.md", "checkpoint",
     }  # fmt: skip
     trained = AutoModelForCausalLM.from_pretrained(output / "model")
     start = AutoModelForCausalLM.from_pretrained(model_folder)

@@ -23,6 +23,7 @@ from dpo_notes.training.frontier.record import circumstances, gather, read_recor
 from dpo_notes.training.frontier.run import Progress, run_frontier
 from dpo_notes.training.frontier.setting import load_setting, setting_digests
 from dpo_notes.training.frontier.workers import JobFailed
+from dpo_notes.training.output_folder import take_folder
 
 FIGURES = {"method", "knob", "value", "seed", "kl", "kl_error", "reward", "reward_error", "grammatical", "length",
            "win_rate", "win_low", "win_high", "samples"}  # fmt: skip
@@ -65,7 +66,7 @@ def test_a_stopped_experiment_goes_on_and_ends_as_one_that_never_was_stopped_who
     steps = run_frontier(config, tmp_path, workers=2)
     assert [next(steps).done for _ in range(4)] == [0, 1, 2, 3]
     steps.close()
-    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("[!.]*.json")}
     assert 3 <= len(kept) < 8
     monkeypatch.setattr(run, "run_in_workers", in_this_process)
     steps = list(run_frontier(config, tmp_path))
@@ -140,6 +141,7 @@ def test_results_of_other_settings_or_data_are_refused_and_more_seeds_are_not(co
 
 
 def test_a_damaged_result_is_told(config, tmp_path):
+    take_folder(tmp_path, maker="frontier")
     (tmp_path / "base.json").write_text('{"identity"', encoding="utf-8")
     with pytest.raises(InputError, match=r"base\.json is damaged"):
         next(run_frontier(config, tmp_path))
@@ -236,11 +238,6 @@ def test_the_command_leaves_record_and_picture_and_prints_every_point(config, jo
         assert label in printed
 
 
-class NoPicture:
-    def savefig(self, *_, **__):
-        """Draws nothing."""
-
-
 @pytest.fixture
 def called(monkeypatch, tmp_path) -> list[dict]:
     """What `dpo-notes frontier` would do, once for each call: nothing is trained, drawn or written."""
@@ -253,7 +250,7 @@ def called(monkeypatch, tmp_path) -> list[dict]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(frontier_run, "run_frontier", run)
     monkeypatch.setattr(frontier_run, "gather", lambda config, folder: {})
-    monkeypatch.setattr(frontier_run, "frontier_picture", lambda record: NoPicture())
+    monkeypatch.setattr(frontier_run, "write_picture", lambda path, record: None)
     monkeypatch.setattr(frontier_run, "table", lambda record: "")
     monkeypatch.setattr(
         frontier_run,

@@ -46,7 +46,7 @@ def test_a_run_folder_holds_all_that_others_hold(start, capsys):
     assert run_ppo(start, "run", "--beta", "0.5") == 0
     printed = capsys.readouterr().out
     assert {path.name for path in (start / "run").iterdir()} == {
-        "model", "metrics.jsonl", "config.json", "curves.png", "samples.md", "checkpoint",
+        ".dpo-notes.json", "model", "metrics.jsonl", "config.json", "curves.png", "samples.md", "checkpoint",
     }  # fmt: skip
     record = json.loads((start / "run/config.json").read_text(encoding="utf-8"))
     assert record["command"].startswith("dpo-notes ppo --model") and "--reward true --beta 0.5" in record["command"]

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from folders import stranger, tree
 from runs import assert_same_end, prepare, rows_in, train_by_command, train_from
 from two_processes import SETTINGS, SPLIT
+
+from dpo_notes.training.claim import claim
 
 pytest_plugins = ["run_fixtures"]
 pytestmark = [
@@ -86,7 +89,7 @@ def commanded(folder) -> Path:
 
 def test_the_command_line_trains_in_two_processes_with_all_that_a_run_folder_holds_written_once(commanded):
     run = commanded / "command"
-    assert {"config.json", "curves.png", "samples.md", "metrics.jsonl", "checkpoint", "model"} == {
+    assert {".dpo-notes.json", "config.json", "curves.png", "samples.md", "metrics.jsonl", "checkpoint", "model"} == {
         path.name for path in run.iterdir()
     }
     assert json.loads((run / "config.json").read_text())["processes"] == 2
@@ -114,3 +117,19 @@ def test_two_processes_killed_and_resumed_by_the_command_line_end_where_uninterr
     resumed = torchrun("-m", "dpo_notes", *words, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert_same_end(commanded / "killed", commanded / "command")
+
+
+def test_all_processes_refuse_a_strangers_folder_and_one_in_which_another_run_trains(commanded):
+    """Each says so in its own line, before and after the model is loaded; none waits for another, and nothing changes."""
+    stranger(commanded / "thesis")
+    held = claim(commanded / "command")
+    for name, more, told in (
+        ("thesis", [], "thesis holds .hidden, and nothing says that dpo-notes made it"),
+        ("command", ["--resume"], "command: another process is training there"),
+    ):
+        before = tree(commanded / name)
+        refused = torchrun("-m", "dpo_notes", *command(commanded, name, **SPLIT), *more)
+        assert refused.returncode != 0
+        assert refused.stderr.count(told) == 2, refused.stderr
+        assert tree(commanded / name) == before
+    del held

@@ -20,10 +20,10 @@ PLACES = (  # where a run is killed, in turn, and at which call; calls are count
     ("a checkpoint written, not yet in its place", 3),  # of step 20
     ("before the model is saved", 1),  # all steps done
     ("half the model saved", 1),
-    ("a checkpoint written, not yet in its place", 1),  # the model: all is done but this
+    ("the model written, not yet in its place", 1),  # all is done but this
 )
-CHANGES = 11  # that a checkpoint makes to files and folders, the removal of an older one included
-FIRST_CHANGES = 7  # that one makes before which there are fewer than two
+CHANGES = 8  # that a checkpoint makes to files and folders, the removal of an older one included
+FIRST_CHANGES = 5  # that one makes before which there are fewer than two
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def test_a_run_folder_holds_what_the_help_says_and_its_model_loads_in_transforme
     printed = capsys.readouterr().out
     folder = tmp_path / "run"
     assert {path.name for path in folder.iterdir()} == {
-        *("model", "metrics.jsonl", "config.json", "curves.png", "checkpoint")
+        *(".dpo-notes.json", "model", "metrics.jsonl", "config.json", "curves.png", "checkpoint")
     }
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     model = AutoModelForSequenceClassification.from_pretrained(folder / "model")

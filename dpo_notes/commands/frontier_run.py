@@ -13,11 +13,13 @@ from dpo_notes.language.embedded import data_folder
 from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
 from dpo_notes.teaching.frontier_plots import METHODS, frontier_picture, seed_means
+from dpo_notes.training.device import process_state
 from dpo_notes.training.frontier.folder import JobFolder
 from dpo_notes.training.frontier.plan import FULL, QUICK, FrontierConfig
 from dpo_notes.training.frontier.record import Record, circumstances, gather, write_record
 from dpo_notes.training.frontier.run import Progress, run_frontier
 from dpo_notes.training.frontier.workers import JobFailed
+from dpo_notes.training.output_folder import check_folder, replaced_file, take_folder
 
 
 def run_experiment(args: argparse.Namespace) -> int:
@@ -27,6 +29,10 @@ def run_experiment(args: argparse.Namespace) -> int:
     output = args.output or (data_folder() / "recorded" / "frontier" if config == FULL else jobs)
     if args.workers is not None and args.workers < 1:
         raise InputError(f"--workers is {args.workers}; expected at least 1")
+    if process_state().num_processes > 1:
+        raise InputError(f"{process_state().num_processes} processes; expected one, which starts its own (--workers)")
+    for folder in (jobs, output):
+        check_folder(folder, maker="frontier")
     command = "dpo-notes " + shlex.join(_words(args))
     go_on = f"What has ended is kept in {jobs}; go on with: {command}"
     try:
@@ -38,11 +44,18 @@ def run_experiment(args: argparse.Namespace) -> int:
         print(f"\ndpo-notes: {for_terminal(str(error), lines=True)}\n{go_on}", file=sys.stderr)
         return 1
     record = circumstances(command) | gather(config, JobFolder(jobs))
+    take_folder(output, maker="frontier")
     write_record(output / "frontier.json", record)
-    frontier_picture(record).savefig(output / "frontier.png", dpi=110)
+    write_picture(output / "frontier.png", record)
     print(table(record))
     print(f"record:  {output / 'frontier.json'}\npicture: {output / 'frontier.png'}")
     return 0
+
+
+def write_picture(path: Path, record: Record) -> None:
+    """Draw the frontier."""
+    with replaced_file(path) as aside:
+        frontier_picture(record).savefig(aside, dpi=110)
 
 
 def make_config(args: argparse.Namespace) -> FrontierConfig:

@@ -29,6 +29,7 @@ from dpo_notes.language.reward_head import load_reward_model, reward_of
 from dpo_notes.maths.errors import InputError
 from dpo_notes.teaching.rollout_plots import rollout_curves
 from dpo_notes.training.device import process_state
+from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.training.ppo import PPOConfig, train_ppo
 from dpo_notes.training.rollout import RewardFunction
 from dpo_notes.worlds import reviews
@@ -76,7 +77,8 @@ def train(args: argparse.Namespace) -> int:
     if code == 0:
         history = read_rows(folder)
         title = f"PPO on {Path(args.model).name}, beta {config.beta:g}, reward: {args.reward}"
-        rollout_curves(history, title=title).savefig(folder / "curves.png", dpi=110)
+        with replaced_file(folder / "curves.png") as aside:
+            rollout_curves(history, title=title).savefig(aside, dpi=110)
         after = answers(model, tokenizer, shown, **said)
         write_samples(folder / "samples.md", for_a_table(shown), before, after)
         print(gains(history))

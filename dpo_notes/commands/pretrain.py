@@ -13,6 +13,8 @@ from pathlib import Path
 
 from dpo_notes.language.embedded import DATA
 
+CORPUS_FOLDER, MODEL_FOLDER, COMPARISONS_FOLDER = PARTS = ("corpus", "gpt2-embedded", "comparisons")
+PART = "a part of a world"  # the maker of these folders, which are replaced as a whole
 CORPUS, TRAIN_PAIRS, TEST_PAIRS = 20_000, 3_000, 500
 TEXTS_PER_BLOCK = 5.5  # more than fit: no text is read twice, so the model learns the grammar and not the texts
 
@@ -26,16 +28,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write corpus/, gpt2-embedded/ and comparisons/; print what came out."""
+    from dpo_notes.training.device import from_main_process, process_state
+
+    output = args.output or DATA
+    from_main_process(lambda: check_world(output))
+
     import torch
     from transformers.utils.logging import disable_progress_bar
 
-    from dpo_notes.training.checkpoint import atomic_folder
+    from dpo_notes.training.output_folder import atomic_folder, take_folder
     from dpo_notes.training.pretrain import PretrainConfig, new_model, train_tokenizer
     from dpo_notes.worlds import reviews
 
     disable_progress_bar()  # of transformers, which would draw one for each file it writes
-    output = args.output or DATA
     config = PretrainConfig(seed=args.seed, **({} if args.steps is None else {"steps": args.steps}))
+    if process_state().is_main_process:
+        take_folder(output, maker="world")
     generator = torch.Generator().manual_seed(args.seed)
     # A second, gentler stage: larger batches and no decay bring down what is left of the odd words' probability.
     polish = replace(
@@ -47,16 +55,27 @@ def run(args: argparse.Namespace) -> int:
     tokenizer = train_tokenizer(texts[:CORPUS], vocabulary_size=config.vocabulary_size)
     model = new_model(tokenizer, config)
     loss = train_stages(model, tokenizer, [(texts[:first], config), (texts[first : first + second], polish)])
+    if not process_state().is_main_process:
+        return 0
     model = model.cpu().eval()
-    with atomic_folder(output / "corpus") as folder:
+    with atomic_folder(output / CORPUS_FOLDER, maker=PART) as folder:
         (folder / "corpus.txt").write_text("".join(text + "\n" for text in texts[:CORPUS]), encoding="utf-8")
-    with atomic_folder(output / "gpt2-embedded") as folder:
+    with atomic_folder(output / MODEL_FOLDER, maker=PART) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     print(f"{output}: loss {loss:.3f} nats a token at the last step")
     write_comparisons(output, model, tokenizer, generator)
     print(describe(model, tokenizer, generator))
     return 0
+
+
+def check_world(folder: Path) -> None:
+    """Raise InputError where anything stands in the place of a world, or of a part of it, that we did not write."""
+    from dpo_notes.training.output_folder import check_folder, check_replaceable
+
+    check_folder(folder, maker="world")
+    for part in PARTS:
+        check_replaceable(folder / part, maker=PART)
 
 
 def train_stages(model, tokenizer, stages: list) -> float:
@@ -79,9 +98,9 @@ def write_comparisons(output: Path, model, tokenizer, generator) -> None:
 
     from dpo_notes.language.comparisons import draw_comparisons
     from dpo_notes.language.files import COLUMNS
-    from dpo_notes.training.checkpoint import atomic_folder
+    from dpo_notes.training.output_folder import atomic_folder
 
-    with atomic_folder(output / "comparisons") as folder:
+    with atomic_folder(output / COMPARISONS_FOLDER, maker=PART) as folder:
         for split, count in (("train", TRAIN_PAIRS), ("test", TEST_PAIRS)):
             drawn = draw_comparisons(model, tokenizer, count, generator=generator)
             texts = [{name: getattr(pair, name) for name in COLUMNS} | {"p_chosen": round(p, 4)} for pair, p in drawn]

@@ -9,6 +9,7 @@ from torch import Tensor
 from dpo_notes.language.harmless import for_markdown
 from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.training.evaluate import bayes_accuracy
+from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.worlds import reviews
 
 Rows = Sequence[Mapping[str, float]]
@@ -72,7 +73,8 @@ def write_samples(path: Path, prompts: Sequence[str], before: Sequence[str], aft
     lines = ["# Before and after", "", "One answer to each held-out prompt, drawn at temperature 1.", ""]
     lines += ["| prompt | before | after |", "|---|---|---|"]
     lines += ["| " + " | ".join(map(for_markdown, row)) + " |" for row in zip(prompts, before, after, strict=True)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with replaced_file(path) as aside:
+        aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _line(label: str, first: Mapping[str, float], last: Mapping[str, float], name: str, form: str) -> str:

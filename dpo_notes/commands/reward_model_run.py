@@ -30,6 +30,7 @@ from dpo_notes.maths.calibration import Reliability, expected_calibration_error,
 from dpo_notes.teaching.plots import reward_model_curves
 from dpo_notes.training.device import process_state
 from dpo_notes.training.evaluate import bayes_accuracy
+from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.training.reward_model import CALIBRATION_BINS, RewardModelConfig, train_reward_model
 
 
@@ -73,7 +74,8 @@ def finish(
     learnt = held_out_rewards(reward_model, tokenizer, eval_pairs) if eval_pairs else None
     diagram = None if learnt is None else _diagram(*learnt)
     figure = reward_model_curves(history, diagram, title=title, best_loss=best_loss, best_accuracy=best_accuracy)
-    figure.savefig(folder / "curves.png", dpi=110)
+    with replaced_file(folder / "curves.png") as aside:
+        figure.savefig(aside, dpi=110)
     print(gains(history, learnt, truth))
     print(f"curves:  {folder / 'curves.png'}\nmodel:   {folder / 'model'}")
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from accelerate.utils import broadcast_object_list
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -21,7 +20,9 @@ from dpo_notes.language.embedded import EMBEDDED
 from dpo_notes.language.generate import sample
 from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
-from dpo_notes.training.device import process_state
+from dpo_notes.training.checkpoint import check_run_folder
+from dpo_notes.training.device import from_main_process, process_state
+from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.training.step import TrainingDiverged
 
 Row = dict[str, float]
@@ -44,14 +45,21 @@ def all_embedded(args: argparse.Namespace) -> bool:
 
 
 def choose_folder(args: argparse.Namespace, *, kind: str) -> Path:
-    """--output, or the first free runs/MODEL-KIND-NUMBER, which the main process chooses for all."""
-    if args.output is not None:
-        return args.output
-    if args.resume:
+    """--output, or the first free runs/MODEL-KIND-NUMBER, which the main process chooses for all.
+
+    Raises InputError where no run may write there (`check_run_folder`).
+    """
+    if args.output is None and args.resume:
         raise InputError("--resume needs --output: which run should go on?")
     stem = f"{Path(args.model).name}-{kind}"
-    number = next(n for n in range(1, sys.maxsize) if not Path("runs", f"{stem}-{n}").exists())
-    return Path(broadcast_object_list([str(Path("runs", f"{stem}-{number}"))])[0])
+
+    def choose() -> str:
+        free = (Path("runs", f"{stem}-{number}") for number in range(1, sys.maxsize))
+        folder = args.output or next(path for path in free if not os.path.lexists(path))
+        check_run_folder(folder)
+        return str(folder)
+
+    return Path(from_main_process(choose))
 
 
 def words_of_run(args: argparse.Namespace, folder: Path, *, command: str, own: Sequence[str] = ()) -> list[str]:
@@ -84,8 +92,8 @@ def write_config(folder: Path, words: Sequence[str], args: argparse.Namespace, c
         "versions": {"python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in packages},
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with replaced_file(folder / "config.json") as aside:
+        aside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def pairs_status(row: Row) -> str:

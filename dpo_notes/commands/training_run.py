@@ -26,6 +26,7 @@ from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.device import process_state
 from dpo_notes.training.dpo import train_dpo
 from dpo_notes.training.losses_by_name import loss_named
+from dpo_notes.training.output_folder import replaced_file
 
 SHOWN_SAMPLES = 12
 
@@ -73,9 +74,9 @@ def train(args: argparse.Namespace) -> int:
         after = answers(model, tokenizer, prompts, max_new_tokens=new_tokens, seed=config.seed)
         history = read_rows(folder)
         best = best_accuracy(eval_pairs)
-        training_curves(
-            history, title=f"{args.loss} on {Path(args.model).name}, beta {config.beta:g}", best_accuracy=best
-        ).savefig(folder / "curves.png", dpi=110)
+        title = f"{args.loss} on {Path(args.model).name}, beta {config.beta:g}"
+        with replaced_file(folder / "curves.png") as aside:
+            training_curves(history, title=title, best_accuracy=best).savefig(aside, dpi=110)
         write_samples(folder / "samples.md", for_a_table(prompts), before, after)
         print(gains(history, best=best))
         print(f"curves:  {folder / 'curves.png'}\nsamples: {folder / 'samples.md'}\nmodel:   {folder / 'model'}")

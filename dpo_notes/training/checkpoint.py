@@ -1,27 +1,45 @@
 """A run's folder: metrics as they come, atomic checkpoints, exact resume. Safetensors and JSON only."""
 
-import hashlib
 import json
 import math
-import os
-import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.claim import claim
-from dpo_notes.training.identity import differences
+from dpo_notes.training.device import from_main_process
+from dpo_notes.training.identity import differences, told
+from dpo_notes.training.output_folder import atomic_folder, check_folder, check_replaceable, replaced_file, take_folder
+from dpo_notes.training.saved_state import (
+    Damaged,
+    check_checkpoints,
+    checkpoints_in,
+    load_state,
+    read_details,
+    read_tensors,
+    remove_checkpoint,
+    state_tensors,
+    write_checkpoint,
+)
 from dpo_notes.training.step import TrainingDiverged
 
 KEPT_CHECKPOINTS = 2
-TENSORS, DETAILS = "state.safetensors", "state.json"
-DAMAGE = (OSError, ValueError, KeyError, SafetensorError)  # what reading half a checkpoint may raise
+MODEL = "a run's model"  # the maker of model/, which is replaced as a whole
+
+
+def check_run_folder(path: str | Path) -> Path:
+    """The folder that `path` leads to, where a run may write all that it will; nothing is changed.
+
+    Raises InputError where `check_folder` does, and for anything in model/ or in a checkpoint that we did not write.
+    """
+    folder = check_folder(path, maker="run")
+    check_replaceable(folder / "model", maker=MODEL)
+    check_checkpoints(folder / "checkpoint")
+    return folder
 
 
 class RunFolder:
@@ -29,23 +47,14 @@ class RunFolder:
 
     `identity` says what the run is (`identity.py`): a checkpoint of another one is refused. Without `resume` the folder
     must not hold a run; with it, no other process may be training there, nor may one come while this object lives.
-    Raises InputError for either, and for a folder that cannot be written.
+    Raises InputError for either, for a folder that is not ours, and for one that cannot be written: in all processes.
     """
 
     def __init__(self, path: str | Path | None, accelerator: Accelerator, *, identity: dict, resume: bool):
         self.path = None if path is None else Path(path)
         self.accelerator, self.identity = accelerator, identity
-        if self.path is None:
-            return
-        if resume:
-            self._refuse_another_run()
-            if not self.metrics_path.exists() and not self._saved() and accelerator.is_main_process:
-                warnings.warn(f"{self.path} holds no run yet; one begins there", stacklevel=2)
-        elif self.metrics_path.exists() or self._saved():
-            raise self._taken()
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            self._take(resume=resume)
+        if self.path is not None:
+            self.path = Path(from_main_process(lambda: str(self._take(resume=resume))))
 
     @property
     def metrics_path(self) -> Path:
@@ -55,19 +64,26 @@ class RunFolder:
     def checkpoints(self) -> Path:
         return self.path / "checkpoint"
 
-    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
+    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, last_step: int) -> int | None:
         """Load the newest whole checkpoint into model and optimizer; the step it was taken after, None if there is none.
 
-        A damaged checkpoint is told and passed over for the one before it. Later rows of the metrics are dropped.
+        `last_step`: of the run; there is no checkpoint after it. If a checkpoint is damaged, we warn and use the one
+        before it; neither model nor optimizer gets any of it. Later rows of the metrics are dropped.
         """
         step = None
-        saved = self._saved() if self.path else []
+        saved = checkpoints_in(self.checkpoints) if self.path else []
         for folder in saved:
-            step = self._load(folder, model, optimizer)
-            if step is not None:
-                break
+            try:
+                details = read_details(folder)
+                tensors = read_tensors(folder, details, last_step=last_step)
+                load_state(tensors, self._parameters(model), optimizer)
+            except Damaged as damage:
+                self._warn(f"{folder} is damaged ({damage}) and passed over")
+                continue
+            step = details.step
+            break
         if saved and step is None:
-            warnings.warn(f"{self.checkpoints}: no checkpoint is whole; training begins anew", stacklevel=2)
+            self._warn(f"{self.checkpoints}: no checkpoint is whole; training begins anew")
         if self.path and self.accelerator.is_main_process and self.metrics_path.exists():
             self._keep_metrics_up_to(-1 if step is None else step)
         self.accelerator.wait_for_everyone()
@@ -87,17 +103,12 @@ class RunFolder:
         """Save a checkpoint: written aside, then renamed, so that a checkpoint is whole or not there."""
         if self.path is None:
             return
-        tensors = {}
-        for name, parameter in self._parameters(model):
-            state = {"weight": parameter.detach(), **optimizer.state.get(parameter, {})}
-            tensors |= {f"{name}/{key}": tensor.cpu().contiguous() for key, tensor in state.items()}
+        tensors = state_tensors(self._parameters(model), optimizer)
         if self.accelerator.is_main_process:
-            with atomic_folder(self.checkpoints / f"step-{step:08d}") as folder:
-                save_file(tensors, folder / TENSORS)
-                details = {"identity": self.identity, "sha256": _sha256(folder / TENSORS)}
-                (folder / DETAILS).write_text(json.dumps(details), encoding="utf-8")
-            for old in self._saved()[KEPT_CHECKPOINTS:]:
-                shutil.rmtree(old)
+            place = self.checkpoints / f"step-{step:08d}"
+            write_checkpoint(place, tensors, step=step, identity=self.identity)
+            for old in checkpoints_in(self.checkpoints)[KEPT_CHECKPOINTS:]:
+                remove_checkpoint(old)
         self.accelerator.wait_for_everyone()
 
     def save_model(self, model: torch.nn.Module, tokenizer) -> None:
@@ -106,53 +117,33 @@ class RunFolder:
             return
         weights = self.accelerator.get_state_dict(model)
         if self.accelerator.is_main_process:
-            with atomic_folder(self.path / "model") as folder:
+            with atomic_folder(self.path / "model", maker=MODEL) as folder:
                 self.accelerator.unwrap_model(model).save_pretrained(folder, state_dict=weights)
                 tokenizer.save_pretrained(folder)
         self.accelerator.wait_for_everyone()
-
-    def _saved(self) -> list[Path]:
-        return sorted(self.checkpoints.glob("step-*"), reverse=True)
 
     def _parameters(self, model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
         """Names and parameters, tied ones once; what the optimizer knows of them is all that training changes."""
         return self.accelerator.unwrap_model(model).named_parameters()
 
-    def _refuse_another_run(self) -> None:
-        for folder in self._saved():
-            try:
-                theirs = _details(folder)["identity"]
-            except DAMAGE:
-                continue  # `restore` tells
-            if found := differences(theirs, json.loads(json.dumps(self.identity))):
-                raise InputError(
-                    f"{folder} is of another run: {'; '.join(found)}; expected the same, or another folder"
-                )
+    def _warn(self, message: str) -> None:
+        if self.accelerator.is_main_process:
+            warnings.warn(message, stacklevel=4)
 
-    def _load(self, folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
+    def _take(self, *, resume: bool) -> Path:
+        """The folder, made and marked as ours, with other processes kept out of it; without `resume` the first run in it."""
+        self.path = check_run_folder(self.path)
+        begun = self.metrics_path.exists() or bool(checkpoints_in(self.checkpoints))
+        if begun and not resume:
+            raise self._taken()
+        self._refuse_another_run()
+        if resume and not begun:
+            self._warn(f"{self.path} holds no run yet; one begins there")
         try:
-            step, details = int(folder.name.removeprefix("step-")), _details(folder)
-            if details["sha256"] != _sha256(folder / TENSORS):
-                raise ValueError(f"{TENSORS} is not what was written")
-            tensors = load_file(folder / TENSORS)
-        except DAMAGE as error:
-            warnings.warn(f"{folder} is damaged ({error}) and passed over", stacklevel=3)
-            return None
-        for name, parameter in self._parameters(model):
-            prefix = f"{name}/"
-            state = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
-            with torch.no_grad():
-                parameter.copy_(state.pop("weight"))
-            if state:
-                # A copy: what still lies in its file keeps Windows from deleting that.
-                optimizer.state[parameter] = {key: t.to(parameter.device, copy=True) for key, t in state.items()}
-        return step
-
-    def _take(self, *, resume: bool) -> None:
-        """Make the folder, keep other processes out of it, and without `resume` be the first run in it."""
-        try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self._claim = claim(self.checkpoints)  # held for as long as this object lives
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._claim = claim(self.path)  # held for as long as this object lives
+            take_folder(self.path, maker="run")
+            self.checkpoints.mkdir(exist_ok=True)
             self.metrics_path.touch(exist_ok=resume)
         except BlockingIOError:
             raise InputError(
@@ -164,56 +155,39 @@ class RunFolder:
             raise InputError(
                 f"{self.path}: {error.strerror}; expected a folder that can be written, with room in it"
             ) from error
+        return self.path
+
+    def _refuse_another_run(self) -> None:
+        for folder in checkpoints_in(self.checkpoints):
+            try:
+                theirs = read_details(folder).identity
+            except Damaged:
+                continue  # `restore` tells
+            if found := differences(theirs, json.loads(json.dumps(self.identity))):
+                raise InputError(f"{folder} is of another run: {told(found)}; expected the same, or another folder")
 
     def _taken(self) -> InputError:
         return InputError(f"{self.path} holds a run already; resume it (--resume), or give another folder")
 
     def _keep_metrics_up_to(self, step: int) -> None:
-        kept = []
-        for line in self.metrics_path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:  # the line that was being written when the run was stopped
-                break
-            if row["step"] <= step:
-                kept.append(line + "\n")
-        aside = self.metrics_path.with_suffix(".writing")
-        aside.write_text("".join(kept), encoding="utf-8")
-        os.replace(aside, self.metrics_path)
+        """Drop the rows of later steps, and lines that are no rows; only one that was being written goes without a word."""
+        lines = self.metrics_path.read_bytes().splitlines()
+        steps = [_step_of(line) for line in lines]
+        unread = [number for number, found in enumerate(steps[:-1], start=1) if found is None]
+        if unread:
+            self._warn(
+                f"{self.metrics_path}, line {unread[0]}: no row of metrics; such lines ({len(unread)}) are dropped"
+            )
+        kept = [line + b"\n" for line, found in zip(lines, steps, strict=True) if found is not None and found <= step]
+        with replaced_file(self.metrics_path) as aside:
+            aside.write_bytes(b"".join(kept))
 
 
-class atomic_folder:
-    """`with atomic_folder(path) as folder:` fills a folder aside and puts it at `path` in one move when all went well.
-
-    Raises OSError where the disk does not take it; nothing is left aside then.
-    """
-
-    def __init__(self, path: Path):
-        self.path, self.aside = path, path.with_name(f".{path.name}.writing")
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.aside, ignore_errors=True)
-        self.aside.mkdir(parents=True)
-        return self.aside
-
-    def __exit__(self, kind, error, trace) -> None:
-        if kind is not None:
-            shutil.rmtree(self.aside, ignore_errors=True)
-            if isinstance(error, SafetensorError):  # its own way to say that a disk is full, among others
-                raise OSError(f"{self.path}: {error}") from error
-            return
-        for file in self.aside.rglob("*"):
-            if file.is_file():
-                with file.open("rb+") as opened:
-                    os.fsync(opened.fileno())
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.replace(self.aside, self.path)
-
-
-def _details(folder: Path) -> dict:
-    return json.loads((folder / DETAILS).read_text(encoding="utf-8"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _step_of(line: bytes) -> float | None:
+    """The step of a row of metrics; None for a line that is none."""
+    try:
+        row = json.loads(line.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    step = row.get("step") if isinstance(row, dict) else None
+    return step if type(step) in (int, float) else None

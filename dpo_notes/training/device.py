@@ -1,13 +1,16 @@
 """Where a run computes, in how many processes, and in which precision."""
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import GradientAccumulationPlugin
+from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
 
 from dpo_notes.maths.errors import InputError
 
+T = TypeVar("T")
 SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")  # as Accelerate names them in the environment that it makes
 
 
@@ -23,6 +26,23 @@ def process_state() -> PartialState:
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return PartialState(cpu=several and (accelerator is None or accelerator.type == "mps"))
+
+
+def from_main_process(act: Callable[[], T]) -> T:
+    """What `act` returns in the main process, in every process; where it raises InputError there, all of them do.
+
+    So a question to the file system is asked once, and all processes go the same way.
+    """
+    answer = [None, None]
+    if process_state().is_main_process:
+        try:
+            answer[0] = act()
+        except InputError as error:
+            answer[1] = str(error)
+    found, problem = broadcast_object_list(answer)
+    if problem is not None:
+        raise InputError(problem)
+    return found
 
 
 def new_accelerator() -> Accelerator:

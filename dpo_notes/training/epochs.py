@@ -76,7 +76,7 @@ def train_epochs(
     def held_out() -> Row:
         return {f"eval/{name}": value for name, value in evaluate(take_step.model).items()}
 
-    done = folder.restore(take_step.model, take_step.optimizer.optimizer)
+    done = folder.restore(take_step.model, take_step.optimizer.optimizer, last_step=steps.total)
     if done is None:
         done = 0
         if evaluate is not None:

@@ -1,12 +1,18 @@
 """What makes a run that run: its last checkpoint is resumed only where all of this is as it was."""
 
 import hashlib
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 
 import torch
 from transformers import PreTrainedModel
+
+TOLD, LONGEST = 5, 200  # differences that are told, and characters of a value: a file may say anything
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = 100
+SHORT.maxlist = SHORT.maxtuple = 20
 
 
 def run_identity(config: object, **facts: object) -> dict[str, object]:
@@ -49,8 +55,18 @@ def differences(theirs: dict, ours: dict) -> list[str]:
         if isinstance(was, dict) and isinstance(now, dict):
             found += differences(was, now)
         elif was != now:
-            found.append(f"{name} was {was!r} and is now {now!r}")
+            found.append(f"{name if name in ours else _short(name)} was {_short(was)} and is now {_short(now)}")
     return found
+
+
+def told(found: Sequence[str]) -> str:
+    """Differences in one line, the first few of many."""
+    return "; ".join([*found[:TOLD], *[f"and {len(found) - TOLD} more"] * (len(found) > TOLD)])
+
+
+def _short(value: object) -> str:
+    words = SHORT.repr(value)
+    return words if len(words) <= LONGEST else words[:LONGEST] + "…"
 
 
 def _words(value: object) -> str:

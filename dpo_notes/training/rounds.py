@@ -93,7 +93,7 @@ def train_rounds(
         reference.to(accelerator.device).eval()
         learner = new_learner(accelerator)
         model, optimizer = learner.take_step.model, learner.take_step.optimizer.optimizer
-        done = folder.restore(model, optimizer)
+        done = folder.restore(model, optimizer, last_step=config.steps)
         if done is None:
             done = 0
             if eval_prompts:

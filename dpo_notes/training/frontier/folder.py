@@ -5,13 +5,16 @@ import os
 from pathlib import Path
 
 from dpo_notes.maths.errors import InputError
-from dpo_notes.training.identity import differences
+from dpo_notes.training.identity import differences, told
 
 Result = dict[str, object]
 
 
 class JobFolder:
-    """Reads and writes what jobs found. A file is whole or not there, and knows the experiment that it belongs to."""
+    """Reads and writes what jobs found, in a folder that was taken (`take_folder`) with the maker "frontier".
+
+    A file is whole or not there, and knows the experiment that it belongs to.
+    """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -26,7 +29,7 @@ class JobFolder:
             raise InputError(f"{self._file(name)} is damaged ({error}); expected a job's result: remove it") from error
         if found := differences(theirs, json.loads(json.dumps(identity))):
             raise InputError(
-                f"{self._file(name)} is of another experiment: {'; '.join(found)}; expected the same, or another folder"
+                f"{self._file(name)} is of another experiment: {told(found)}; expected the same, or another folder"
             )
         return True
 
@@ -36,7 +39,6 @@ class JobFolder:
 
     def write(self, name: str, identity: dict, result: Result) -> None:
         """Keep what a job found, in one move."""
-        self.path.mkdir(parents=True, exist_ok=True)
         aside = self.path / f".{name}.{os.getpid()}.writing"
         aside.write_text(json.dumps({"identity": identity, **result}), encoding="utf-8")
         os.replace(aside, self._file(name))

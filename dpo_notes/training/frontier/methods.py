@@ -11,7 +11,6 @@ from torch import Tensor
 
 from dpo_notes.language.reward_head import load_reward_model, new_reward_model, reward_of
 from dpo_notes.maths.win_rate import win_scores
-from dpo_notes.training.checkpoint import atomic_folder
 from dpo_notes.training.dpo import train_dpo
 from dpo_notes.training.evaluate import mean_and_error, respond
 from dpo_notes.training.frontier import plan
@@ -19,12 +18,15 @@ from dpo_notes.training.frontier.folder import JobFolder, Result
 from dpo_notes.training.frontier.measure import ANSWERS_SHOWN, Point, figures, measure_policy, rounded, show_answers
 from dpo_notes.training.frontier.plan import FrontierConfig, Job
 from dpo_notes.training.frontier.setting import Setting
+from dpo_notes.training.output_folder import atomic_folder
 from dpo_notes.training.pool import BestOfN, Pool, best_of_n, draw_pool, optimum
 from dpo_notes.training.ppo import train_ppo
 from dpo_notes.training.reward_model import train_reward_model
 from dpo_notes.training.rollout import RewardFunction, stream
 from dpo_notes.training.sft import train_sft
 from dpo_notes.worlds import reviews
+
+MODEL = "a frontier's reward model"  # the maker of its folder, which is replaced as a whole
 
 Method = Callable[[Setting, FrontierConfig, Job, JobFolder], Result]
 
@@ -72,7 +74,7 @@ def run_reward_model(setting: Setting, config: FrontierConfig, job: Job, folder:
     own = replace(config.reward_model, seed=job.seed)
     model, tokenizer = new_reward_model(setting.policy, setting.tokenizer)
     row = _last(train_reward_model(model, setting.pairs, tokenizer, own, eval_pairs=setting.eval_pairs))
-    with atomic_folder(folder.model_path(job.name)) as aside:
+    with atomic_folder(folder.model_path(job.name), maker=MODEL) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
     names = {"loss": "eval/loss", "accuracy": "eval/rewards/accuracies", "calibration": "eval/calibration"}

@@ -13,6 +13,7 @@ from dpo_notes.training.frontier import plan
 from dpo_notes.training.frontier.folder import JobFolder
 from dpo_notes.training.frontier.plan import FrontierConfig, jobs_of
 from dpo_notes.training.frontier.setting import load_setting
+from dpo_notes.training.output_folder import replaced_file
 
 PACKAGES = ("dpo-notes", "torch", "transformers", "accelerate", "tokenizers", "numpy")
 
@@ -50,11 +51,9 @@ def circumstances(command: str) -> Record:
 
 def write_record(path: Path, record: Record) -> None:
     """Write the record, a point a line, in one move."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps(name) + ": " + _value(value) for name, value in record.items()]
-    aside = path.with_suffix(".writing")
-    aside.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    os.replace(aside, path)
+    with replaced_file(path) as aside:
+        aside.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def read_record(path: str | Path) -> Record:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
+from dpo_notes.training.frontier import plan
 from dpo_notes.training.frontier.folder import JobFolder
-from dpo_notes.training.frontier.methods import METHODS
+from dpo_notes.training.frontier.methods import METHODS, MODEL
 from dpo_notes.training.frontier.plan import QUICK, FrontierConfig, identity_of, jobs_of
 from dpo_notes.training.frontier.record import Record, gather
 from dpo_notes.training.frontier.setting import load_setting, setting_digests
 from dpo_notes.training.frontier.workers import run_in_workers
+from dpo_notes.training.output_folder import check_folder, check_replaceable, take_folder
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,18 @@ def run_frontier(config: FrontierConfig, folder: str | Path, *, workers: int | N
     Jobs whose result is in the folder already are not done again, so an experiment that was stopped in any way goes on
     with the same call; then `gather` collects the results. `workers`: processes at once (default: one a core), each on
     one thread of a CPU. Neither their number nor a stop changes a result.
-    Raises InputError where the folder holds results of another experiment, and for data of another world, before the
-    first job; JobFailed where a job fails.
+    Raises InputError where the folder is not ours or holds results of another experiment, and for data of another world,
+    before the first job; JobFailed where a job fails.
     """
+    check_folder(folder, maker="frontier")
     digests = setting_digests(config)
     files = JobFolder(folder)
     jobs = list(jobs_of(config))
     to_do = [job for job in jobs if not files.has(job.name, identity_of(config, job, digests))]
+    for job in to_do:
+        if job.method == plan.REWARD_MODEL:
+            check_replaceable(files.model_path(job.name), maker=MODEL)
+    take_folder(folder, maker="frontier")
 
     def progress() -> Iterator[Progress]:
         before = len(jobs) - len(to_do)

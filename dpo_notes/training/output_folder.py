@@ -1,0 +1,236 @@
+"""The one door to every folder that we write: whose it is, and what of it may be replaced.
+
+A folder is taken where nothing stands, where it is empty, or where it carries our marker, MARKER, of the same maker.
+Nothing is removed but files that we wrote and that are as we left them.
+"""
+
+import os
+import shutil
+import stat
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from dpo_notes.maths.errors import InputError
+from dpo_notes.training.folder_marker import (
+    MARKER,
+    Marker,
+    is_begun,
+    not_as_we_left_it,
+    read_marker,
+    sha256,
+    sort_out,
+    write_marker,
+)
+
+MAKERS = {  # what a folder holds, by the maker that its marker names; a part of one of these names itself
+    "run": "a training run",
+    "frontier": "a frontier",
+    "world": "an embedded world",
+    "slides": "decks",
+    "student": "a student copy",
+    "site": "a website",
+}
+UNFINISHED = "an unfinished folder"  # the maker of a folder that stands aside until it is whole
+
+
+def check_folder(path: str | Path, *, maker: str) -> Path:
+    """The folder that `path` leads to, all links followed, where we may write; nothing is changed.
+
+    Raises InputError where something else stands there than an empty folder or one that `maker` made, and where
+    anything in a folder of ours is a link, through which somebody's file would be overwritten.
+    """
+    try:
+        folder = _real_place(path)
+        names = sorted(os.listdir(folder)) if folder.is_dir() else []
+        if names and not is_begun(folder, names, maker):
+            _check_ours(path, folder, names, maker)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{shown(path)}: {getattr(error, 'strerror', None) or 'no path that this system takes'}; "
+            "expected a folder that can be read"
+        ) from error
+    return folder
+
+
+def take_folder(path: str | Path, *, maker: str) -> Path:
+    """The same folder, made where there is none, with our marker in it. Raises InputError as `check_folder` does."""
+    folder = check_folder(path, maker=maker)
+    folder.mkdir(parents=True, exist_ok=True)
+    if read_marker(folder) is None:
+        write_marker(folder, Marker(maker))
+    return folder
+
+
+def check_replaceable(path: str | Path, *, maker: str) -> Path:
+    """The folder that `path` leads to, where `atomic_folder` may replace all of it; nothing is changed.
+
+    Raises InputError as `check_folder` does, and where a file in it is not on its list, or is not as we left it.
+    """
+    folder = check_folder(path, maker=maker)
+    places, aside = [folder, _old(folder)], _aside(folder)
+    if (read_marker(aside) or Marker(UNFINISHED)).maker == maker:
+        places.append(aside)  # whole, and not yet moved, when a kill came
+    else:
+        check_folder(aside, maker=UNFINISHED)
+    for place in places:
+        check_folder(place, maker=maker)
+        if lost := not_as_we_left_it(place):
+            more = f" (and {len(lost) - 1} more)" * (len(lost) > 1)
+            raise InputError(
+                f"{_named(path, folder)} would be made anew, and {shown(place / lost[0][0])}, which {lost[0][1]}{more}, "
+                "would be lost; expected only what dpo-notes wrote there: move it away, or give another folder"
+            )
+    return folder
+
+
+class atomic_folder:
+    """`with atomic_folder(path, maker=…) as folder:` fills a folder aside and moves it to `path` when all went well.
+
+    The marker lists the files that were written, with their sha256. An older folder at `path` is replaced where
+    `check_replaceable` allows it, which is asked before anything is written and again at the end.
+    Raises InputError where it does not, and OSError where the disk does not take it; nothing is left aside then.
+    """
+
+    def __init__(self, path: str | Path, *, maker: str):
+        self.path, self.maker = check_replaceable(path, maker=maker), maker
+        self.aside, self.old = _aside(self.path), _old(self.path)
+
+    def __enter__(self) -> Path:
+        self._settle_old()
+        if self.aside.exists():
+            shutil.rmtree(self.aside)  # what a killed attempt left, as its marker says
+        return take_folder(self.aside, maker=UNFINISHED)
+
+    def __exit__(self, kind, error, trace) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self.aside, ignore_errors=True)
+        if isinstance(error, SafetensorError):  # its own way to say that a disk is full, among others
+            raise OSError(f"{self.path}: {error}") from error
+
+    def _finish(self) -> None:
+        written = {path.relative_to(self.aside).as_posix(): path for path in self.aside.rglob("*") if path.is_file()}
+        checksums = {name: sha256(written[name]) for name in sorted(written) if name != MARKER}
+        check_replaceable(self.path, maker=self.maker)
+        _remove_empty(path for path in self.aside.rglob("*") if path.is_dir())
+        write_marker(self.aside, Marker(self.maker, checksums))
+        sync(self.aside)
+        if self.path.exists():
+            os.rename(self.path, self.old)
+        os.rename(self.aside, self.path)
+        self._settle_old()
+
+    def _settle_old(self) -> None:
+        """Remove the folder that was replaced; where a kill came between, and none stands in its place, put it back."""
+        if not self.old.exists():
+            return
+        if not self.path.exists():
+            os.rename(self.old, self.path)
+            return
+        _remove_ours(self.old)
+        if self.old.exists():
+            warnings.warn(f"{self.old} holds what dpo-notes did not write, and is left there", stacklevel=3)
+
+
+@contextmanager
+def replaced_file(path: Path) -> Iterator[Path]:
+    """`with replaced_file(path) as aside:` fills a file aside and moves it to `path`: nothing is written through a link."""
+    aside = path.with_name(f".{path.stem}.writing{path.suffix}")
+    aside.unlink(missing_ok=True)
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def sync(folder: Path) -> None:
+    """Have the disk take all files below the folder."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())
+
+
+def shown(path: str | Path) -> str:
+    """A path in one line, whatever characters are in it."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def _named(path: str | Path, folder: Path) -> str:
+    """What the user typed, and where it leads if that is not plain from it."""
+    typed = Path(path)
+    return shown(path) if typed.absolute() == folder else f"{shown(path)} (which is {shown(folder)})"
+
+
+def _real_place(path: str | Path) -> Path:
+    typed = Path(path).absolute()
+    for place in (typed, *typed.parents):
+        if place.is_symlink() and not place.exists():
+            target = shown(os.readlink(place))
+            raise InputError(
+                f"{shown(path)}: {shown(place)} is a link to {target}, where nothing is; expected a folder"
+            )
+    folder = typed.resolve()
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise InputError(
+            f"{_named(path, folder)}: {shown(there)} is no folder; expected a folder, or a new name for one"
+        )
+    return folder
+
+
+def _check_ours(path: str | Path, folder: Path, names: list[str], maker: str) -> None:
+    marker = read_marker(folder)
+    expected = f"expected a new folder, an empty one, or one that holds {MAKERS.get(maker, maker)} made by dpo-notes"
+    if marker is None:
+        first = shown(next((name for name in names if name != MARKER), MARKER))
+        raise InputError(f"{_named(path, folder)} holds {first}, and nothing says that dpo-notes made it; {expected}")
+    if marker.maker != maker:
+        other = MAKERS.get(marker.maker, marker.maker)
+        raise InputError(f"{_named(path, folder)} holds {other!r:.60}; {expected}")
+    for name in names:
+        mode = (folder / name).lstat().st_mode
+        if stat.S_ISLNK(mode):
+            raise InputError(
+                f"{shown(folder / name)} is a link to {shown(os.readlink(folder / name))}, which could be overwritten; "
+                "expected no link in a folder that dpo-notes made: remove it, or give another folder"
+            )
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise InputError(f"{shown(folder / name)} is neither a file nor a folder; expected one of them: remove it")
+
+
+def _aside(folder: Path) -> Path:
+    """Where a folder stands until it is whole."""
+    return folder.with_name(f".{folder.name}.writing")
+
+
+def _old(folder: Path) -> Path:
+    """Where a folder stands while a new one takes its place."""
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _remove_ours(folder: Path) -> None:
+    """Remove the files on the folder's list, then folders that are empty; with all else gone, marker and folder too."""
+    marker = read_marker(folder) or Marker("")
+    listed, folders, others = sort_out(folder, marker)
+    for name in listed:
+        (folder / name).unlink()
+    _remove_empty(folder / name for name in folders)
+    if not others:
+        (folder / MARKER).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+        with suppress(OSError):
+            folder.rmdir()
