@@ -63,7 +63,7 @@ def render(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair) -> tuple[st
     def texts() -> tuple[str, str, str]:
         prompt = _apply(tokenizer, template, pair.prompt, add_generation_prompt=True)
         chosen, rejected = (_response(tokenizer, template, prompt, pair, side) for side in (pair.chosen, pair.rejected))
-        if chosen == rejected:
+        if chosen == rejected and pair.chosen != pair.rejected:
             raise InputError(
                 "the chat template makes the same text of chosen and rejected, which teaches nothing; expected a "
                 "template that writes out what the messages say"

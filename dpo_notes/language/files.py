@@ -5,16 +5,17 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from dpo_notes.language.parquet import parquet_rows
 from dpo_notes.language.wording import kind_of, listed, one_line
 from dpo_notes.maths.errors import InputError
 
 COLUMNS = ("prompt", "chosen", "rejected")
 KINDS = (".jsonl", ".json", ".csv", ".parquet")
 CSV_FIELD_LIMIT = 2**31 - 1  # characters; the csv module's own limit is 131,072, and a C long on Windows holds no more
-PARQUET_BATCH = 1024  # rows decoded at a time
 MESSAGES_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*['"](role|content)['"]\s*:""")
 
 
@@ -29,15 +30,17 @@ class Row(NamedTuple):
     value: object
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, *, parquet_times: float | None = None) -> Iterator[Row]:
     """The rows of a file, by the ending of its name; text is UTF-8, with or without a byte-order mark.
 
     `.jsonl`: one object a line; blank lines are skipped and still counted. `.json`: a list of objects, counted as rows.
     `.csv`: a header, then rows of text, blank lines skipped; the place is the line on which the row starts.
-    `.parquet`: read by pyarrow, which comes with the package `datasets`; columns other than COLUMNS are not decoded.
+    `.parquet`: read by pyarrow, which comes with the package `datasets`; columns other than COLUMNS are not decoded, and
+    what it unpacks to is bounded. `parquet_times` raises the bounds (see `parquet_rows`).
     Raises InputError for another ending, for a file that cannot be opened, and for damage that hides what follows it.
     """
-    readers = {".jsonl": _jsonl_rows, ".json": _json_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}
+    readers = {".jsonl": _jsonl_rows, ".json": _json_rows, ".csv": _csv_rows}
+    readers[".parquet"] = partial(_parquet_rows, times=parquet_times)
     kind = path.suffix.lower()
     if kind not in readers:
         raise InputError(f"{path}: the name ends in {kind!r}; expected one of {', '.join(KINDS)}")
@@ -141,28 +144,11 @@ def _csv_value(place: str, header: list[str], fields: list[str]) -> dict[str, st
     return row
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise InputError(f"{path}: Parquet needs pyarrow; install it with: pip install datasets") from error
-    number = 0
+def _parquet_rows(path: Path, times: float | None) -> Iterator[Row]:
     with path.open("rb") as file:
-        try:
-            table = ParquetFile(file)
-            names = table.schema_arrow.names
-            _check_names_once(path, names)
-            # Other columns may be large, or of types Python lacks; without the two responses the reader names them all.
-            decoded = [name for name in names if name in COLUMNS] if {"chosen", "rejected"} <= set(names) else names
-            for batch in table.iter_batches(PARQUET_BATCH, columns=decoded):
-                for index in range(batch.num_rows):
-                    number += 1
-                    yield Row(f"{path}, row {number}", batch.slice(index, 1).to_pylist()[0])
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}, row {number}: not valid UTF-8 ({error.reason}); expected UTF-8 text") from error
-        except (ArrowException, OSError) as error:
-            raise InputError(f"{path}: broken Parquet ({one_line(error)}); expected a whole Parquet file") from error
+        check_names = partial(_check_names_once, path)
+        for number, value in parquet_rows(path, file, COLUMNS, check_names=check_names, times=times):
+            yield Row(f"{path}, row {number}", value)
 
 
 def _check_names_once(path: Path, names: list[str]) -> None:
