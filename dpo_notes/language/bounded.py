@@ -43,7 +43,7 @@ def run_python(call: Callable[[], T], *, seconds: float, extra_bytes: int) -> T:
     is, and elsewhere only time ends a call that asks for more and more memory.
     """
     timed = _until_alarm if _alarms_reach_us() else _until_traced
-    with _memory_limit(extra_bytes):
+    with memory_limit(extra_bytes):
         return timed(call, seconds)
 
 
@@ -94,11 +94,17 @@ def _until_alarm(call: Callable[[], T], seconds: float) -> T:
 
 @cache
 def _hear_alarms() -> None:
-    """SIGVTALRM is ours from now on: putting the handler in place each time would take as long as a third of a template."""
+    """SIGVTALRM is ours from now on: putting the handler in place each time would take a quarter as long as a template."""
 
     def raise_over_limit(number: int, frame: FrameType | None) -> None:
         raise OverLimit
 
+    def say_unless_over_limit(lost: object) -> None:
+        if lost.exc_type is not OverLimit:
+            say(lost)
+
+    # An alarm while memory is being freed is lost, and Python would write lines about it; it is repeated soon.
+    say, sys.unraisablehook = sys.unraisablehook, say_unless_over_limit
     signal.signal(signal.SIGVTALRM, raise_over_limit)
 
 
@@ -119,7 +125,8 @@ def _until_traced(call: Callable[[], T], seconds: float) -> T:
 
 
 @contextlib.contextmanager
-def _memory_limit(extra_bytes: int) -> Iterator[None]:
+def memory_limit(extra_bytes: int) -> Iterator[None]:
+    """Meanwhile the process can map `extra_bytes` more and no more. Only Linux tells how much it has, so only there."""
     with MEMORY_LIMIT:
         mapped = _mapped_bytes()
         if resource is None or mapped is None:

@@ -127,9 +127,7 @@ def _folder_of(place: str | Path, options: dict) -> Path | None:
     return None if found is None else Path(found).parent
 
 
-_QUIETLY = {
-    f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "gated_repo", "connection_errors")
-}
+_QUIETLY = {f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "gated_repo", "connection_errors")}
 
 
 @torch.no_grad()

@@ -65,10 +65,12 @@ def check_folder(folder: Path) -> None:
     for path in sorted(folder.iterdir()):
         if READ.fullmatch(path.name):
             _check_file(path)
-    for name in ("config.json", "generation_config.json", "tokenizer_config.json", "special_tokens_map.json"):
-        path = folder / name
-        if path.is_file():
-            _check_numbers(_object(path), path)
+    for name in ("generation_config.json", "tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            _object(folder / name)
+    path = folder / "config.json"
+    if path.is_file():
+        _check_numbers(_object(path), path)
     if (folder / INDEX).is_file():
         _check_index(folder / INDEX)
     path = folder / "tokenizer.json"
@@ -94,7 +96,9 @@ def check_size(auto_class: type, folder: Path) -> None:
     except OverLimit:
         raise InputError(f"{path}: its model is not built within {SECONDS_TO_BUILD:g} seconds; {_EXPECTED}") from None
     except MemoryError:
-        raise InputError(f"{path}: its model takes more than {BYTES_TO_BUILD >> 30} GiB to build; {_EXPECTED}") from None
+        raise InputError(
+            f"{path}: its model takes more than {BYTES_TO_BUILD >> 30} GiB to build; {_EXPECTED}"
+        ) from None
     on_disk = sum(file.stat().st_size for file in _weight_files(folder))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if on_disk and parameters > PARAMETERS_A_BYTE * on_disk + PARAMETERS_ANYWAY:

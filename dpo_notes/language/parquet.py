@@ -7,9 +7,11 @@ Python. All bounds grow with the environment variable DPO_NOTES_DATA_TIMES, whic
 import math
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from dpo_notes.language.bounded import memory_limit
 from dpo_notes.language.wording import one_line
 from dpo_notes.maths.errors import InputError
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ColumnChunkMetaData, FileMetaData, ParquetFile, RowGroupMetaData
 
 ROWS_AT_ONCE = 1024
+T = TypeVar("T")
 BYTES_AT_ONCE = 32 * 2**20  # fewer rows are decoded at once where a long text may repeat in each
 ROW_BYTES = 100_000_000  # of one row; the longest honest texts, whole books, have some millions
 MESSAGES_A_ROW = 10_000
@@ -25,6 +28,7 @@ TOTAL_BYTES = 4 * 10**9  # of all rows; 500,000 rows with three texts of 2,000 c
 MOST_EXPANSION = 100  # times as large as the file; compressed text grows by 3 to 10
 FREE_BYTES = 256 * 2**20  # that any file may grow to
 VALUES_A_GROUP = 1_000_000, 20_000_000  # that any row group may hold; that one may with 100 values a row
+STEP_BYTES = 3 * 2**29  # to decode so many rows; pyarrow maps memory by the GiB, used or not
 ROW_OBJECT, MESSAGE_OBJECT = 300, 200  # bytes of the objects around the texts
 TIMES = "DPO_NOTES_DATA_TIMES"
 
@@ -74,6 +78,17 @@ class Meter:
         if self.total > FREE_BYTES:
             self.check(self.total * self.rows / self.seen, 4 * TOTAL_BYTES, "bytes of text, if it goes on as it begins")
 
+    def within_memory(self, call: Callable[[], T]) -> T:
+        """What `call()` returns; the last resort for what the file does not say of itself, on Linux."""
+        try:
+            with memory_limit(int(STEP_BYTES * self.times)):
+                return call()
+        except MemoryError:  # pyarrow's own is one, too
+            raise InputError(
+                f"{self.path}: holds more than {STEP_BYTES * self.times / 2**30:g} GiB in a few rows after row {self.seen}; "
+                f"expected less (if the file is as it should be, set {TIMES}={2 * math.ceil(self.times)})"
+            ) from None
+
     def keep(self, value: object) -> object:
         """The value, with the texts that came before as the same objects; counts what is new."""
         if isinstance(value, str):
@@ -113,13 +128,14 @@ def parquet_rows(
     Raises InputError for what is no whole Parquet file, for text that is not UTF-8, and at the first bound.
     """
     try:
-        from pyarrow import ArrowException
+        from pyarrow import ArrowException, allocate_buffer
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise InputError(f"{path}: Parquet needs pyarrow; install it with: pip install datasets") from error
+    allocate_buffer(1)  # so that pyarrow maps its first GiB, of which it uses little, before memory is limited
     number = 0
     try:
-        table = ParquetFile(file)
+        table = ParquetFile(file, pre_buffer=False)  # which would start threads, and each maps a lot
         names = table.schema_arrow.names
         check_names(names)
         # Other columns may be large, or of types Python lacks; without the two responses the reader names them all.
@@ -139,14 +155,15 @@ def parquet_rows(
 def _group_rows(table: "ParquetFile", group: int, columns: list[str], meter: Meter) -> Iterator[dict]:
     facts = table.metadata.row_group(group)
     encoded = sum(leaf.total_uncompressed_size for leaf in _leaves(facts, columns)) / max(1, facts.num_rows)
-    rows_at_once = _rows_at_once(meter.path, facts, group, columns)
-    for batch in table.iter_batches(rows_at_once, row_groups=[group], columns=columns):
+    rows_at_once = meter.within_memory(partial(_rows_at_once, meter.path, facts, group, columns))
+    batches = table.iter_batches(rows_at_once, row_groups=[group], columns=columns, use_threads=False)
+    while (batch := meter.within_memory(lambda: next(batches, None))) is not None:
         meter.check_batch(batch)
         repeats = batch.nbytes > 4 * encoded * batch.num_rows
         meter.made += ROW_OBJECT * batch.num_rows + (0 if repeats else batch.nbytes)
         meter.made += MESSAGE_OBJECT * sum(map(_list_items, batch.columns))
         meter.check(meter.made, meter.most_made, "bytes, with texts that repeat counted once")
-        for row in _as_objects(batch):
+        for row in meter.within_memory(partial(_as_objects, batch)):
             yield meter.keep(row) if repeats else row
 
 
@@ -159,8 +176,8 @@ def _rows_at_once(path: Path, facts: "RowGroupMetaData", group: int, columns: li
     size = sum(leaf.total_uncompressed_size for leaf in texts)
     if size * rows <= BYTES_AT_ONCE:
         return rows
-    with ParquetFile(path, read_dictionary=[leaf.path_in_schema for leaf in texts]) as table:
-        first = next(table.iter_batches(rows, row_groups=[group], columns=columns))
+    with ParquetFile(path, pre_buffer=False, read_dictionary=[leaf.path_in_schema for leaf in texts]) as table:
+        first = next(table.iter_batches(rows, row_groups=[group], columns=columns, use_threads=False))
     longest = sum(_longest_in_dictionary(column) or size for column in first.columns)
     return max(1, min(rows, BYTES_AT_ONCE // max(1, longest, size // max(1, facts.num_rows))))
 
