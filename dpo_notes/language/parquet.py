@@ -47,11 +47,7 @@ class Meter:
 
     def check(self, came: float, most: float, what: str) -> None:
         """Raise InputError where `came` is more than `most`, times what the user allows."""
-        if came > most * self.times:
-            raise InputError(
-                f"{self.path}: holds {came:,.0f} {what}; expected at most {most * self.times:,.0f} (if the file is as it "
-                f"should be, set {TIMES}={2 ** math.ceil(math.log2(came / most))})"
-            )
+        within(self.path, came, most, what, times=self.times)
 
     def check_facts(self, facts: "FileMetaData", columns: list[str]) -> None:
         """What the file says of itself, before anything is decoded."""
@@ -100,6 +96,18 @@ class Meter:
         if isinstance(value, dict):
             return {name: self.keep(item) for name, item in value.items()}
         return value
+
+
+def within(path: Path, came: float, most: float, what: str, *, times: float | None = None) -> None:
+    """Raise InputError where a file holds more than `most` times `times`; the message says how to allow it."""
+    if came <= most and times is None:  # the usual case, without a look at the environment
+        return
+    times = times_asked_for() if times is None else times
+    if came > most * times:
+        raise InputError(
+            f"{path}: holds {came:,.0f} {what}; expected at most {most * times:,.0f} (if the file is as it should be, "
+            f"set {TIMES}={2 ** math.ceil(math.log2(came / most))})"
+        )
 
 
 def times_asked_for() -> float:
