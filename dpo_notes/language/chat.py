@@ -22,7 +22,7 @@ PLAIN_CHAT_TEMPLATE = (
 # A template writes the messages out, in less than a thousandth of a second and a few thousand characters of its own.
 SECONDS_A_PAIR = 2.0
 BYTES_A_PAIR = 2**30
-TEMPLATE_CHARACTERS = 1_000_000  # the longest known have 30,000
+TEMPLATE_CHARACTERS = 1_000_000  # real ones have some thousands
 OWN_CHARACTERS = 100_000  # that a template may add to the messages
 
 

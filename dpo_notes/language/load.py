@@ -21,7 +21,8 @@ from dpo_notes.language.tokenizing import texts_of, token_ids
 from dpo_notes.language.wording import kind_of, one_line
 from dpo_notes.maths.errors import InputError
 
-SECONDS_TO_LOAD_TOKENIZER = 120.0  # the largest known, of 33 MiB, takes 4
+SECONDS_TO_LOAD_TOKENIZER = 120.0  # ordinary ones take less than one, those of tens of megabytes some seconds
+_QUIETLY = {f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "gated_repo", "connection_errors")}
 
 
 def load_model(name_or_path: str | Path = EMBEDDED) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -31,8 +32,8 @@ def load_model(name_or_path: str | Path = EMBEDDED) -> tuple[PreTrainedModel, Pr
     such as "gpt2". Weights are read from safetensors only, and code that a folder brings is never run. Where the hub
     does not answer, its cache is looked into. A tokenizer without padding gets end of text as padding: padding is
     masked by length, so its id does not matter. The model is as transformers has it, but for `fuse_gelu`.
-    Raises InputError, in one line, for a folder without a whole set of weights, for weights that are no finite numbers,
-    and for a tokenizer that does not fit.
+    Raises InputError, in one line, for a folder that asks for too much (see `check_folder` and `check_size`), one
+    without a whole set of weights, weights that are no finite numbers, and a tokenizer that does not fit.
     Known value: the embedded model has 4 layers and 160 channels.
     """
     return load_as(AutoModelForCausalLM, data_folder() / "gpt2-embedded" if name_or_path == EMBEDDED else name_or_path)
@@ -123,11 +124,9 @@ def _folder_of(place: str | Path, options: dict) -> Path | None:
     """The folder itself, or where the hub's cache keeps config.json of that name; None where there is none."""
     if os.path.isdir(place):
         return Path(place)
-    found = cached_file(place, "config.json", local_files_only=options["local_files_only"], **_QUIETLY)
+    for name in ("tokenizer.json", "config.json"):  # the first so that it is there when the folder is checked
+        found = cached_file(place, name, local_files_only=options["local_files_only"], **_QUIETLY)
     return None if found is None else Path(found).parent
-
-
-_QUIETLY = {f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "gated_repo", "connection_errors")}
 
 
 @torch.no_grad()

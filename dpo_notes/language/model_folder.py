@@ -15,10 +15,10 @@ from dpo_notes.language.tokenizer_file import check_tokenizer_file
 from dpo_notes.language.wording import kind_of, one_line
 from dpo_notes.maths.errors import InputError
 
-TEXT_BYTES = 64 * 2**20  # of a file that is no weights; the largest known tokenizer.json has 33 MiB
-NESTING = 50  # objects within objects; known files have 10
+TEXT_BYTES = 64 * 2**20  # of a file that is no weights; tokenizers of 250,000 words have half of that
+NESTING = 50  # objects within objects; real files have a few
 WHOLE_NUMBER = 10**15  # the size of any
-COUNTS = {  # what a whole number in config.json may be, by the end of its name; the largest known in brackets
+COUNTS = {  # what a whole number in config.json may be, by the end of its name; in brackets what large models have
     "layers": 1_000,  # (126)
     "layer": 1_000,
     "heads": 10_000,  # (128)
@@ -47,7 +47,11 @@ MUST_BE_ABOVE_0 = {
 PARAMETERS_A_BYTE = 4  # on disk; weights of two bits, the smallest known, pack four into a byte
 PARAMETERS_ANYWAY = 10_000_000  # take 40 MB, so a damaged file is left to the library that reads it
 BUFFER_BYTES = 2**30  # what a model may make for itself beside its weights, such as tables of positions
-SECONDS_TO_BUILD, BYTES_TO_BUILD = 20.0, 4 * 2**30  # the skeleton without numbers; the largest known takes 2 seconds
+SECONDS_TO_BUILD, BYTES_TO_BUILD = (
+    20.0,
+    4 * 2**30,
+)  # for the skeleton without numbers; a thousand layers of GPT-2 take 2
+EXPECTED = "expected sizes that belong to the weights"
 INDEX = "model.safetensors.index.json"
 READ = re.compile(  # what the libraries read of a folder; corpora and data beside it may be of any size
     r"(config|generation_config|special_tokens_map|added_tokens|vocab|tokenizer\w*)\.json|(vocab|merges)\.txt"
@@ -94,11 +98,9 @@ def check_size(auto_class: type, folder: Path) -> None:
     try:
         model = run_python(build, seconds=SECONDS_TO_BUILD, extra_bytes=BYTES_TO_BUILD)
     except OverLimit:
-        raise InputError(f"{path}: its model is not built within {SECONDS_TO_BUILD:g} seconds; {_EXPECTED}") from None
+        raise InputError(f"{path}: its model is not built within {SECONDS_TO_BUILD:g} seconds; {EXPECTED}") from None
     except MemoryError:
-        raise InputError(
-            f"{path}: its model takes more than {BYTES_TO_BUILD >> 30} GiB to build; {_EXPECTED}"
-        ) from None
+        raise InputError(f"{path}: its model takes more than {BYTES_TO_BUILD >> 30} GiB to build; {EXPECTED}") from None
     on_disk = sum(file.stat().st_size for file in _weight_files(folder))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if on_disk and parameters > PARAMETERS_A_BYTE * on_disk + PARAMETERS_ANYWAY:
@@ -108,10 +110,7 @@ def check_size(auto_class: type, folder: Path) -> None:
         )
     made = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
     if made > max(BUFFER_BYTES, on_disk):
-        raise InputError(f"{path}: asks for tables of {made:,} bytes beside the weights; {_EXPECTED}")
-
-
-_EXPECTED = "expected sizes that belong to the weights"
+        raise InputError(f"{path}: asks for tables of {made:,} bytes beside the weights; {EXPECTED}")
 
 
 def _weight_files(folder: Path) -> list[Path]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pyarrow import Array, RecordBatch
     from pyarrow.parquet import ColumnChunkMetaData, FileMetaData, ParquetFile, RowGroupMetaData
 
-ROWS_AT_ONCE = 1024
 T = TypeVar("T")
+ROWS_AT_ONCE = 1024
 BYTES_AT_ONCE = 32 * 2**20  # fewer rows are decoded at once where a long text may repeat in each
 ROW_BYTES = 100_000_000  # of one row; the longest honest texts, whole books, have some millions
 MESSAGES_A_ROW = 10_000

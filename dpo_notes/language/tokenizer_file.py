@@ -7,8 +7,8 @@ from tokenizers import Regex, normalizers
 from dpo_notes.maths.errors import InputError
 
 MOST_GROWTH = 64  # times that the steps of a tokenizer may lengthen a text; honest ones keep its length, or double it
-PATTERN_CHARACTERS = 10_000  # in a regular expression; the longest known have 500
-ADDED_TOKENS = 100_000  # the most known are 30,000, and each takes 30 microseconds to add
+PATTERN_CHARACTERS = 10_000  # in a regular expression; those of real tokenizers have some hundreds
+ADDED_TOKENS = 100_000  # real tokenizers have some thousands at most, and each takes 30 microseconds to add
 LOOKS_AROUND = ("(?", r"\b", r"\B", r"\G", r"\K")  # what a match of no characters may be made of
 
 
