@@ -100,7 +100,7 @@ FOLDERS = {
     "a wide layer": (edit("config.json", n_inner=10**12), CONFIG + "n_inner is 1000000000000; expected"),
     "ten million words": (
         edit("config.json", vocab_size=10**7),
-        CONFIG + "asks for a model of 320,028,544 parameters, but the weight files have",
+        CONFIG + "asks for a model of 640,028,544 parameters, but the weight files have",
     ),
     "fifty million positions": (edit("config.json", n_positions=5 * 10**7), CONFIG + "asks for a model of "),
     "a number of 4,000 digits": (

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import AutoConfig
+from transformers.initialization import no_init_weights
 
 from dpo_notes.language.bounded import OverLimit, run_python
 from dpo_notes.language.tokenizer_file import check_tokenizer_file
@@ -92,7 +93,7 @@ def check_size(auto_class: type, folder: Path) -> None:
     path = folder / "config.json"
 
     def build() -> nn.Module:
-        with torch.device("meta"):
+        with torch.device("meta"), no_init_weights():
             return auto_class.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
 
     try:
@@ -102,7 +103,7 @@ def check_size(auto_class: type, folder: Path) -> None:
     except MemoryError:
         raise InputError(f"{path}: its model takes more than {BYTES_TO_BUILD >> 30} GiB to build; {EXPECTED}") from None
     on_disk = sum(file.stat().st_size for file in _weight_files(folder))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = sum(parameter.numel() for parameter in model.parameters())  # tied ones twice
     if on_disk and parameters > PARAMETERS_A_BYTE * on_disk + PARAMETERS_ANYWAY:
         raise InputError(
             f"{path}: asks for a model of {parameters:,} parameters, but the weight files have {on_disk:,} bytes; "
