@@ -175,8 +175,13 @@ def test_megabytes_are_cut_before_they_are_tokenized_and_nothing_else_changes(ti
             prompts = encode_prompts(tiny_tokenizer, [long, "Where?"], max_length=64)
         return tokens, prompts, [str(one.message) for one in told]
 
-    tokenize = encode_module._encode
-    monkeypatch.setattr(encode_module, "_encode", lambda *given: seen.extend(map(len, given[1])) or tokenize(*given))
+    tokenize = encode_module.token_ids
+
+    def look(tokenizer, texts, **options):
+        seen.extend(map(len, texts))
+        return tokenize(tokenizer, texts, **options)
+
+    monkeypatch.setattr(encode_module, "token_ids", look)
     shortened = encoded()
     assert max(seen) < 4000
     monkeypatch.setattr(encode_module, "MANY_CHARACTERS", len(long) + 2)

@@ -54,8 +54,8 @@ def load_paths(source: str) -> list[str]:
             options = {key: ast.unparse(value) for key, value in zip(keys, node.values, strict=True)}
         found += [f"{name}={options[name]}" for name in ONLY_FALSE & options.keys() if options[name] != "False"]
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "from_pretrained":
-            of_tokenizer = "Tokenizer" in ast.unparse(node.func)
-            if not of_tokenizer and options.get("use_safetensors") != "True":
+            without_weights = any(kind in ast.unparse(node.func) for kind in ("Tokenizer", "Config"))
+            if not without_weights and options.get("use_safetensors") != "True":
                 found.append(f"{ast.unparse(node.func)} without use_safetensors=True")
     return found
 

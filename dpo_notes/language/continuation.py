@@ -7,6 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.load import context_length
+from dpo_notes.language.tokenizing import texts_of
 
 
 class Continuation:
@@ -42,7 +43,7 @@ class Continuation:
     @property
     def text(self) -> str:
         """Prompt and new part as one string, without end of text."""
-        return self.tokenizer.decode(self.ids, skip_special_tokens=True)
+        return texts_of(self.tokenizer, [self.ids])[0]
 
     @torch.no_grad()
     def _read(self) -> None:

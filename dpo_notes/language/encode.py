@@ -8,6 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dpo_notes.language.chat import render
 from dpo_notes.language.pairs import PreferencePair
+from dpo_notes.language.tokenizing import token_ids
 from dpo_notes.maths.errors import InputError
 
 MANY_CHARACTERS = 10_000  # from here on it pays to look whether a text can be shortened before it is tokenized
@@ -69,7 +70,7 @@ def encode_prompts(
     A prompt of more than `max_length` tokens loses its beginning; one warning counts such prompts.
     """
     texts = [text for [text] in _shorten(tokenizer, [(prompt.rstrip(" "),) for prompt in prompts], max_length)]
-    ids = _begun(tokenizer, _encode(tokenizer, texts))
+    ids = _begun(tokenizer, token_ids(tokenizer, texts))
     cut = sum(len(prompt) > max_length for prompt in ids)
     if cut:
         warnings.warn(
@@ -111,7 +112,7 @@ def _encode_texts(
     if max_length < 2:
         raise InputError(f"max_length is {max_length}; expected at least 2 tokens, one each for prompt and response")
     texts = _shorten(tokenizer, texts, max_length)
-    columns = [_encode(tokenizer, column) for column in zip(*texts, strict=True)]
+    columns = [token_ids(tokenizer, column) for column in zip(*texts, strict=True)]
     response_count = sum(map(len, columns[1:]))
     straddling = _count_straddling(tokenizer, texts, columns)
     columns[:1] = [_begun(tokenizer, column) for column in columns[:1]]
@@ -150,17 +151,10 @@ def _shorten(
     return [(prompt[-most:], *(response[:most] for response in responses)) for prompt, *responses in texts]
 
 
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    if not texts:
-        return []
-    # Not verbose, because transformers would warn of texts longer than the context, which are cut here by our own rule.
-    return tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
-
-
 def _count_straddling(tokenizer: PreTrainedTokenizerBase, texts: Sequence, columns: list) -> int:
     count = 0
     for side, responses in enumerate(columns[1:], start=1):
-        joined = _encode(tokenizer, [text[0] + text[side] for text in texts])
+        joined = token_ids(tokenizer, [text[0] + text[side] for text in texts])
         count += sum(j != p + r for j, p, r in zip(joined, columns[0], responses, strict=True))
     return count
 
@@ -168,7 +162,8 @@ def _count_straddling(tokenizer: PreTrainedTokenizerBase, texts: Sequence, colum
 def _begun(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[int]]) -> list[list[int]]:
     """The prompts with beginning of text before them, where it belongs and a chat template has not written it."""
     beginning = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    always = tokenizer("")["input_ids"][:1] == [beginning]
+    [nothing] = token_ids(tokenizer, [""], add_special_tokens=True)
+    always = nothing[:1] == [beginning]
     return [prompt if prompt and (not always or prompt[0] == beginning) else [beginning, *prompt] for prompt in prompts]
 
 

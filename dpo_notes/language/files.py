@@ -5,16 +5,17 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from dpo_notes.language.parquet import ROW_BYTES, TOTAL_BYTES, parquet_rows, times_asked_for, within
 from dpo_notes.language.wording import kind_of, listed, one_line
 from dpo_notes.maths.errors import InputError
 
 COLUMNS = ("prompt", "chosen", "rejected")
 KINDS = (".jsonl", ".json", ".csv", ".parquet")
-CSV_FIELD_LIMIT = 2**31 - 1  # characters; the csv module's own limit is 131,072, and a C long on Windows holds no more
-PARQUET_BATCH = 1024  # rows decoded at a time
+LINE_BYTES = ROW_BYTES  # of a line; and of a field of a .csv file, where the csv module's own limit is 131,072
 MESSAGES_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*['"](role|content)['"]\s*:""")
 
 
@@ -29,18 +30,23 @@ class Row(NamedTuple):
     value: object
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, *, parquet_times: float | None = None) -> Iterator[Row]:
     """The rows of a file, by the ending of its name; text is UTF-8, with or without a byte-order mark.
 
     `.jsonl`: one object a line; blank lines are skipped and still counted. `.json`: a list of objects, counted as rows.
     `.csv`: a header, then rows of text, blank lines skipped; the place is the line on which the row starts.
-    `.parquet`: read by pyarrow, which comes with the package `datasets`; columns other than COLUMNS are not decoded.
-    Raises InputError for another ending, for a file that cannot be opened, and for damage that hides what follows it.
+    `.parquet`: read by pyarrow, which comes with the package `datasets`; columns other than COLUMNS are not decoded, and
+    what it unpacks to is bounded. `parquet_times` raises these bounds (see `parquet_rows`).
+    Raises InputError for another ending, for a file that cannot be opened or is none (a pipe, a device), for a line of
+    more than LINE_BYTES, and for damage that hides what follows it.
     """
-    readers = {".jsonl": _jsonl_rows, ".json": _json_rows, ".csv": _csv_rows, ".parquet": _parquet_rows}
+    readers = {".jsonl": _jsonl_rows, ".json": _json_rows, ".csv": _csv_rows}
+    readers[".parquet"] = partial(_parquet_rows, times=parquet_times)
     kind = path.suffix.lower()
     if kind not in readers:
         raise InputError(f"{path}: the name ends in {kind!r}; expected one of {', '.join(KINDS)}")
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: no regular file; expected one, not a pipe or a device")
     try:
         yield from readers[kind](path)
     except OSError as error:
@@ -66,7 +72,7 @@ def find_file(folder: Path, split: str) -> Path:
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
-        for number, line in enumerate(_lines(file), start=1):
+        for number, line in enumerate(_lines(path, file), start=1):
             if line.strip():
                 yield Row(f"{path}, line {number}", _jsonl_value(path, line.rstrip(), number))
 
@@ -79,6 +85,7 @@ def _jsonl_value(path: Path, line: bytes, number: int) -> object:
 
 
 def _json_rows(path: Path) -> Iterator[Row]:
+    within(path, path.stat().st_size, TOTAL_BYTES, "bytes, read at once (a .jsonl file is read line by line)")
     data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     if not data.strip():
         return
@@ -91,7 +98,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
-    earlier_limit = csv.field_size_limit(CSV_FIELD_LIMIT)
+    earlier_limit = csv.field_size_limit(int(LINE_BYTES * times_asked_for()))
     start = 1
     try:
         with path.open("rb") as file:
@@ -120,7 +127,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
 
 def _csv_lines(path: Path, file: BinaryIO, damage: list[InputError]) -> Iterator[str]:
     """Lines as text. Where one is not UTF-8 `damage` gets the error, and the line keeps its commas and quotes."""
-    for number, line in enumerate(_lines(file), start=1):
+    for number, line in enumerate(_lines(path, file), start=1):
         try:
             yield _decode(path, line, number)
         except InputError as error:
@@ -141,28 +148,11 @@ def _csv_value(place: str, header: list[str], fields: list[str]) -> dict[str, st
     return row
 
 
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise InputError(f"{path}: Parquet needs pyarrow; install it with: pip install datasets") from error
-    number = 0
+def _parquet_rows(path: Path, times: float | None) -> Iterator[Row]:
     with path.open("rb") as file:
-        try:
-            table = ParquetFile(file)
-            names = table.schema_arrow.names
-            _check_names_once(path, names)
-            # Other columns may be large, or of types Python lacks; without the two responses the reader names them all.
-            decoded = [name for name in names if name in COLUMNS] if {"chosen", "rejected"} <= set(names) else names
-            for batch in table.iter_batches(PARQUET_BATCH, columns=decoded):
-                for index in range(batch.num_rows):
-                    number += 1
-                    yield Row(f"{path}, row {number}", batch.slice(index, 1).to_pylist()[0])
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path}, row {number}: not valid UTF-8 ({error.reason}); expected UTF-8 text") from error
-        except (ArrowException, OSError) as error:
-            raise InputError(f"{path}: broken Parquet ({one_line(error)}); expected a whole Parquet file") from error
+        check_names = partial(_check_names_once, path)
+        for number, value in parquet_rows(path, file, COLUMNS, check_names=check_names, times=times):
+            yield Row(f"{path}, row {number}", value)
 
 
 def _check_names_once(path: Path, names: list[str]) -> None:
@@ -171,10 +161,14 @@ def _check_names_once(path: Path, names: list[str]) -> None:
         raise InputError(f"{path}: more than one column {twice[0]!r}; there: {listed(names)}; expected one")
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
     """Lines that end in a line feed alone (U+2028 and its like may stand inside a text), without byte-order mark."""
-    for number, line in enumerate(file):
-        yield line if number else line.removeprefix(codecs.BOM_UTF8)
+    most = int(LINE_BYTES * times_asked_for())
+    number = 0
+    while line := file.readline(most + 1):
+        number += 1
+        within(path, len(line), LINE_BYTES, f"bytes or more in line {number}")
+        yield line if number > 1 else line.removeprefix(codecs.BOM_UTF8)
 
 
 def _decode(path: Path, data: bytes, first_line: int) -> str:

@@ -10,6 +10,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.load import context_length
+from dpo_notes.language.tokenizing import texts_of
 from dpo_notes.maths.errors import InputError
 
 PROMPTS_PER_FORWARD = 128
@@ -49,7 +50,7 @@ def sample(
         top_p=top_p,
         max_new_tokens=max_new_tokens,
     )
-    return [tokenizer.decode(response, skip_special_tokens=True) for response in ids]
+    return texts_of(tokenizer, ids)
 
 
 @torch.no_grad()

@@ -7,15 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.activations import NewGELUActivation
-from transformers.utils import logging
+from transformers.utils import cached_file, logging
 
+from dpo_notes.language.bounded import OverLimit, run_native
 from dpo_notes.language.embedded import EMBEDDED, data_folder
 from dpo_notes.language.hub import why_hub_is_silent
-from dpo_notes.language.wording import one_line
+from dpo_notes.language.model_folder import check_folder, check_size
+from dpo_notes.language.tokenizing import texts_of, token_ids
+from dpo_notes.language.wording import kind_of, one_line
 from dpo_notes.maths.errors import InputError
+
+SECONDS_TO_LOAD_TOKENIZER = 120.0  # ordinary ones take less than one, those of tens of megabytes some seconds
+_QUIETLY = {f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "gated_repo", "connection_errors")}
 
 
 def load_model(name_or_path: str | Path = EMBEDDED) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -25,8 +32,8 @@ def load_model(name_or_path: str | Path = EMBEDDED) -> tuple[PreTrainedModel, Pr
     such as "gpt2". Weights are read from safetensors only, and code that a folder brings is never run. Where the hub
     does not answer, its cache is looked into. A tokenizer without padding gets end of text as padding: padding is
     masked by length, so its id does not matter. The model is as transformers has it, but for `fuse_gelu`.
-    Raises InputError, in one line, for a folder without a whole set of weights, for weights that are no finite numbers,
-    and for a tokenizer that does not fit.
+    Raises InputError, in one line, for a folder that asks for too much (see `check_folder` and `check_size`), one
+    without a whole set of weights, weights that are no finite numbers, and a tokenizer that does not fit.
     Known value: the embedded model has 4 layers and 160 channels.
     """
     return load_as(AutoModelForCausalLM, data_folder() / "gpt2-embedded" if name_or_path == EMBEDDED else name_or_path)
@@ -38,6 +45,10 @@ def load_as(auto_class: type, place: str | Path) -> tuple[PreTrainedModel, PreTr
         raise InputError(f"{place}: a file; expected a folder in the Hugging Face layout, or a hub name")
     options = {"trust_remote_code": False, "local_files_only": os.path.isdir(place) or why_hub_is_silent() is not None}
     with _loading("model", place):
+        folder = _folder_of(place, options)
+        if folder is not None:
+            check_folder(folder)
+            check_size(auto_class, folder)
         model, report = auto_class.from_pretrained(
             place,
             dtype="float32",
@@ -50,8 +61,11 @@ def load_as(auto_class: type, place: str | Path) -> tuple[PreTrainedModel, PreTr
     _check_finite(model, name=str(place))
     fuse_gelu(model)
     with _loading("tokenizer", place):
-        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+        tokenizer = run_native(
+            lambda: AutoTokenizer.from_pretrained(place, **options), seconds=SECONDS_TO_LOAD_TOKENIZER
+        )
     check_tokenizer_fits(model, tokenizer, name=str(place))
+    _check_it_runs(model, tokenizer, name=str(place))
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return model.eval(), tokenizer
@@ -78,7 +92,8 @@ def check_tokenizer_fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
     """Raise InputError for an empty vocabulary, ids beyond the embedding, or no end-of-text token."""
     rows = model.get_input_embeddings().weight.shape[0]
     # Some loaders return a tokenizer with no words, silently: every text becomes no tokens.
-    if len(tokenizer.encode("a b", add_special_tokens=False)) == 0:
+    [ids] = token_ids(tokenizer, ["a b"])
+    if not ids:
         raise InputError(
             f"{name}: the tokenizer turns text into no tokens; expected tokenizer.json or vocab.json and merges.txt"
         )
@@ -89,6 +104,9 @@ def check_tokenizer_fits(model: PreTrainedModel, tokenizer: PreTrainedTokenizerB
         )
     if tokenizer.eos_token_id is None:
         raise InputError(f"{name}: the tokenizer has no end-of-text token; expected eos_token to be set")
+    if not tokenizer.eos_token or not isinstance(tokenizer.eos_token, str):
+        raise InputError(f"{name}: the end-of-text token is {tokenizer.eos_token!r:.40}; expected text")
+    texts_of(tokenizer, [ids])
 
 
 def context_length(model: PreTrainedModel) -> int:
@@ -96,7 +114,31 @@ def context_length(model: PreTrainedModel) -> int:
     length = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if length is None:
         raise InputError(f"{type(model).__name__}: no max_position_embeddings in its configuration; expected a context")
+    if not isinstance(length, int) or length < 2:
+        came = length if isinstance(length, int | float) else kind_of(length)
+        raise InputError(f"{type(model).__name__}: max_position_embeddings is {came}; expected at least 2 tokens")
     return length
+
+
+def _folder_of(place: str | Path, options: dict) -> Path | None:
+    """The folder itself, or where the hub's cache keeps config.json of that name; None where there is none."""
+    if os.path.isdir(place):
+        return Path(place)
+    for name in ("tokenizer.json", "config.json"):  # the first so that it is there when the folder is checked
+        found = cached_file(place, name, local_files_only=options["local_files_only"], **_QUIETLY)
+    return None if found is None else Path(found).parent
+
+
+@torch.no_grad()
+def _check_it_runs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
+    """One token through the model: some numbers in config.json are wrong only once something is computed with them."""
+    with _loading("model", name):
+        scores = model.eval()(input_ids=torch.tensor([[tokenizer.eos_token_id]]), use_cache=False).logits
+    if not scores.isfinite().all():
+        raise InputError(
+            f"{name}: the model gives {tokenizer.eos_token!r:.40} scores that are NaN or infinite; expected finite "
+            "numbers (are the epsilon and the scales in config.json those of the weights?)"
+        )
 
 
 def _check_weights(report: dict, *, name: str) -> None:
@@ -126,6 +168,10 @@ def _loading(what: str, place: str | Path) -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
+    except InputError:
+        raise
+    except OverLimit:
+        raise InputError(f"cannot load a {what} from {place}: it takes too long; expected an ordinary one") from None
     except Exception as error:  # of many kinds, by library: OSError, SafetensorError, KeyError, a bare Exception
         absent = "" if os.path.isdir(place) else "no such folder, and no hub name within reach: "
         raise InputError(f"cannot load a {what} from {place}: {absent}{one_line(error)}") from error

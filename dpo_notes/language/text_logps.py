@@ -10,6 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_notes.language.batches import collate, in_order_of_length
 from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.load import context_length
+from dpo_notes.language.tokenizing import token_ids
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.logps import sequence_logps, token_logps
 
@@ -30,7 +31,7 @@ def text_logps(
     if not texts or isinstance(texts, str):
         raise InputError(f"texts is {texts!r:.80}; expected a list of at least one text")
     (start,) = encode_prompts(tokenizer, [""], max_length=1)
-    ids_of = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    ids_of = token_ids(tokenizer, texts)
     encoded = [[*ids, tokenizer.eos_token_id] for ids in ids_of]
     longest = 1 + max(map(len, encoded))
     if longest > context_length(model):

@@ -13,6 +13,7 @@ from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.generate import sample_ids
 from dpo_notes.language.load import context_length
 from dpo_notes.language.score import response_logits
+from dpo_notes.language.tokenizing import texts_of
 from dpo_notes.maths.bradley_terry import preference_probability
 from dpo_notes.maths.logps import picked_logps
 from dpo_notes.maths.optimum import kl_divergence
@@ -60,7 +61,7 @@ def respond(
     prompt_ids = encode_prompts(tokenizer, prompts, max_length=context_length(policy) - max_new_tokens)
     eos_id = tokenizer.eos_token_id
     response_ids = sample_ids(policy, prompt_ids, eos_id=eos_id, generator=generator, max_new_tokens=max_new_tokens)
-    texts = tokenizer.batch_decode(response_ids, skip_special_tokens=True)
+    texts = texts_of(tokenizer, response_ids)
     return Responses(prompts, texts, prompt_ids, response_ids)
 
 

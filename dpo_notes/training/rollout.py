@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.batches import Batch, collate, in_order_of_length
 from dpo_notes.language.generate import sample_ids
+from dpo_notes.language.tokenizing import texts_of
 from dpo_notes.maths.errors import InputError
 
 RewardFunction = Callable[[Sequence[str], Sequence[str]], Tensor]
@@ -84,7 +85,7 @@ def roll_out(
     """
     eos_id = tokenizer.eos_token_id
     response_ids = sample_ids(policy, prompt_ids, eos_id=eos_id, generator=generator, max_new_tokens=max_new_tokens)
-    responses = tokenizer.batch_decode(response_ids, skip_special_tokens=True)
+    responses = texts_of(tokenizer, response_ids)
     rewards = rewards_of(reward_fn, prompts, responses).to(policy.device)
     finished = torch.tensor([ids[-1] == eos_id for ids in response_ids], device=policy.device)
     return Rollout(prompt_ids, response_ids, rewards, finished)

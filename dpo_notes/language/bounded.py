@@ -1,0 +1,179 @@
+"""Code that a stranger wrote, run against limits: a chat template in time and memory, a tokenizer's native code in time.
+
+Both only turn text into text, so an honest one never comes near a limit.
+"""
+
+import contextlib
+import os
+import queue
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import FrameType
+from typing import TypeVar
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+T = TypeVar("T")
+AGAIN = 0.5  # seconds until an alarm is repeated, in case that foreign code swallowed the first
+MEMORY_LIMIT = threading.RLock()  # the limit is the process's, so one thread at a time may set it and put it back
+
+
+class OverLimit(BaseException):
+    """The time is over. No `Exception`, so that foreign code cannot catch it by accident; the caller must."""
+
+
+class Panicked(Exception):
+    """Native code gave up. What it raises itself is no `Exception`, so that most programs fail to catch it."""
+
+
+def run_python(call: Callable[[], T], *, seconds: float, extra_bytes: int) -> T:
+    """What `call()` returns, for pure Python. Raises OverLimit after `seconds`, MemoryError beyond `extra_bytes`.
+
+    In the main thread `seconds` are the processor's, so a busy or sleeping machine ends nothing, and even one long
+    operation such as 9**9**9 is ended. In other threads and on Windows they are the clock's, looked at between two
+    lines of Python. `extra_bytes` are counted from what the process has mapped before; only Linux tells how much that
+    is, and elsewhere only time ends a call that asks for more and more memory.
+    """
+    timed = _until_alarm if _alarms_reach_us() else _until_traced
+    with memory_limit(extra_bytes):
+        return timed(call, seconds)
+
+
+def run_native(call: Callable[[], T], *, seconds: float) -> T:
+    """What `call()` returns, for native code that may hang or panic. Raises OverLimit after `seconds` on the clock.
+
+    It runs in a thread of its own, and this one waits. Native code cannot be stopped: after OverLimit it goes on until
+    the process ends. The caller goes on only if the code has released Python's lock, as `encode_batch` of tokenizers
+    does and `decode` does not. What a panic writes to the standard error is left out, and it is raised as Panicked.
+    """
+    done: queue.SimpleQueue = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            done.put((call(), None))
+        except BaseException as error:  # noqa: BLE001 - a panic is no Exception; it is raised again below
+            done.put((None, error))
+
+    with _panics_unheard():
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            value, error = done.get(timeout=seconds)
+        except queue.Empty:
+            raise OverLimit from None
+        if error is None:
+            return value
+        if isinstance(error, Exception):
+            raise error
+        raise Panicked(str(error)) from error
+
+
+def _alarms_reach_us() -> bool:
+    return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+
+
+def _until_alarm(call: Callable[[], T], seconds: float) -> T:
+    _hear_alarms()
+    earlier = signal.setitimer(signal.ITIMER_VIRTUAL, seconds, AGAIN)
+    try:
+        try:
+            return call()
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, *earlier)
+    except OverLimit:  # perhaps while the timer was being put back
+        signal.setitimer(signal.ITIMER_VIRTUAL, *earlier)
+        raise
+
+
+@cache
+def _hear_alarms() -> None:
+    """SIGVTALRM is ours from now on: putting the handler in place each time would take a quarter as long as a template."""
+
+    def raise_over_limit(number: int, frame: FrameType | None) -> None:
+        raise OverLimit
+
+    def say_unless_over_limit(lost: object) -> None:
+        if lost.exc_type is not OverLimit:
+            say(lost)
+
+    # An alarm while memory is being freed is lost, and Python would write lines about it; it is repeated soon.
+    say, sys.unraisablehook = sys.unraisablehook, say_unless_over_limit
+    signal.signal(signal.SIGVTALRM, raise_over_limit)
+
+
+def _until_traced(call: Callable[[], T], seconds: float) -> T:
+    end = time.monotonic() + seconds
+
+    def look_at_clock(frame: FrameType, event: str, arg: object) -> Callable:
+        if time.monotonic() > end:
+            raise OverLimit
+        return look_at_clock
+
+    earlier = sys.gettrace()
+    sys.settrace(look_at_clock)
+    try:
+        return call()
+    finally:
+        sys.settrace(earlier)
+
+
+@contextlib.contextmanager
+def memory_limit(extra_bytes: int) -> Iterator[None]:
+    """Meanwhile the process can map `extra_bytes` more and no more. Only Linux tells how much it has, so only there."""
+    with MEMORY_LIMIT:
+        mapped = _mapped_bytes()
+        if resource is None or mapped is None:
+            yield
+            return
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = mapped + extra_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _mapped_bytes() -> int | None:
+    """The size of the process's address space, which is what the limit counts; None where the system does not tell."""
+    file = _statm(os.getpid())
+    return None if file is None else int(os.pread(file, 64, 0).split()[0]) * resource.getpagesize()
+
+
+@cache
+def _statm(process: int) -> int | None:
+    """Kept open, because opening it takes five times as long as reading it; a forked process opens its own."""
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY)
+    except OSError:
+        return None
+
+
+@contextlib.contextmanager
+def _panics_unheard() -> Iterator[None]:
+    """What is written to the standard error meanwhile comes out at the end, unless there was a panic, which writes pages."""
+    with contextlib.ExitStack() as stack:
+        try:
+            kept = os.dup(2)
+        except OSError:  # no standard error at all
+            yield
+            return
+        stack.callback(os.close, kept)
+        heard = stack.enter_context(tempfile.TemporaryFile())
+        os.dup2(heard.fileno(), 2)
+        try:
+            yield
+        except Panicked:
+            heard.truncate(0)
+            raise
+        finally:
+            os.dup2(kept, 2)
+            heard.seek(0)
+            os.write(2, heard.read())
