@@ -24,6 +24,7 @@ from sphinx.cmd.build import build_main
 from authoring.addresses import repository
 from authoring.site_explorers import draw_explorers
 from authoring.site_pages import page_of
+from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.output_folder import atomic_folder
 
@@ -101,7 +102,7 @@ def main(names: list[str]) -> int:
     try:
         code = build([Path(name) for name in names] or sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), SITE)
     except (InputError, OSError) as error:
-        print(f"run.py site: {error}", file=sys.stderr)
+        print(f"run.py site: {for_terminal(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     size = sum(file.stat().st_size for file in SITE.rglob("*") if file.is_file())
     print(f"{SITE / 'index.html'}: {size / 1e6:.0f} MB in {time.monotonic() - start:.0f} s")

@@ -21,6 +21,7 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
 from authoring.deck_files import copy_files
+from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.output_folder import atomic_folder
 
@@ -94,7 +95,7 @@ def main(names: list[str]) -> int:
                 shutil.copy2(made, folder)
             write_decks(paths, folder)
     except (OSError, ValueError) as error:
-        print(f"run.py slides: {error}", file=sys.stderr)
+        print(f"run.py slides: {for_terminal(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     print(f"open {SLIDES / 'index.html'} in a browser")
     return 0

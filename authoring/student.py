@@ -17,6 +17,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from authoring.addresses import COLAB, notebooks
+from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.output_folder import atomic_folder, check_folder
 
@@ -92,7 +93,7 @@ def main(words: list[str]) -> int:
     try:
         count = build(folder)
     except (InputError, OSError) as error:
-        print(f"run.py student: {error}", file=sys.stderr)
+        print(f"run.py student: {for_terminal(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
     print(f"{folder}: {count} notebooks without hints and solutions, the package and the data")
     return 0

@@ -79,4 +79,3 @@ def write_samples(path: Path, prompts: Sequence[str], before: Sequence[str], aft
 
 def _line(label: str, first: Mapping[str, float], last: Mapping[str, float], name: str, form: str) -> str:
     return f"{label:<34}{first[name]:>10{form}}{last[name]:>10{form}}"
-

@@ -118,7 +118,10 @@ def carry_out(
     except KeyboardInterrupt:
         code, told = 130, f"stopped; {go_on}"
     except (TrainingDiverged, InputError) as error:  # what a user can mend beforehand was found before the first row
-        code, told = 1, f"dpo-notes: {for_terminal(str(error))}. Checkpoints that were saved are whole; a lower learning rate may help."
+        code, told = (
+            1,
+            f"dpo-notes: {for_terminal(str(error))}. Checkpoints that were saved are whole; a lower learning rate may help.",
+        )
     except OSError as error:
         mend = f"Checkpoints that were saved are whole; once this is mended, {go_on}"
         code, told = 1, f"dpo-notes: cannot write: {for_terminal(str(error))}. {mend}"

@@ -23,6 +23,7 @@ except ImportError:  # Windows
 
 T = TypeVar("T")
 AGAIN = 0.5  # seconds until an alarm is repeated, in case that foreign code swallowed the first
+STANDARD_ERROR = threading.Lock()  # of one thread at a time, which puts it back
 MEMORY_LIMIT = threading.RLock()  # the limit is the process's, so one thread at a time may set it and put it back
 
 
@@ -166,6 +167,10 @@ def _panics_unheard() -> Iterator[None]:
             yield
             return
         stack.callback(os.close, kept)
+        if not STANDARD_ERROR.acquire(blocking=False):  # another thread listens already
+            yield
+            return
+        stack.callback(STANDARD_ERROR.release)
         heard = stack.enter_context(tempfile.TemporaryFile())
         os.dup2(heard.fileno(), 2)
         try:

@@ -52,7 +52,7 @@ def check_folder(path: str | Path, *, maker: str) -> Path:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{shown(path)}: {getattr(error, 'strerror', None) or 'no path that this system takes'}; "
+            f"{path}: {getattr(error, 'strerror', None) or 'no path that this system takes'}; "
             "expected a folder that can be read"
         ) from error
     return folder
@@ -83,7 +83,7 @@ def check_replaceable(path: str | Path, *, maker: str) -> Path:
         if lost := not_as_we_left_it(place):
             more = f" (and {len(lost) - 1} more)" * (len(lost) > 1)
             raise InputError(
-                f"{_named(path, folder)} would be made anew, and {shown(place / lost[0][0])}, which {lost[0][1]}{more}, "
+                f"{_named(path, folder)} would be made anew, and {place / lost[0][0]}, which {lost[0][1]}{more}, "
                 "would be lost; expected only what dpo-notes wrote there: move it away, or give another folder"
             )
     return folder
@@ -160,31 +160,22 @@ def sync(folder: Path) -> None:
                 os.fsync(opened.fileno())
 
 
-def shown(path: str | Path) -> str:
-    """A path in one line, whatever characters are in it."""
-    return str(path) if str(path).isprintable() else repr(str(path))
-
-
 def _named(path: str | Path, folder: Path) -> str:
     """What the user typed, and where it leads if that is not plain from it."""
     typed = Path(path)
-    return shown(path) if typed.absolute() == folder else f"{shown(path)} (which is {shown(folder)})"
+    return str(path) if typed.absolute() == folder else f"{path} (which is {folder})"
 
 
 def _real_place(path: str | Path) -> Path:
     typed = Path(path).absolute()
     for place in (typed, *typed.parents):
         if place.is_symlink() and not place.exists():
-            target = shown(os.readlink(place))
-            raise InputError(
-                f"{shown(path)}: {shown(place)} is a link to {target}, where nothing is; expected a folder"
-            )
+            target = os.readlink(place)
+            raise InputError(f"{path}: {place} is a link to {target}, where nothing is; expected a folder")
     folder = typed.resolve()
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not there.is_dir():
-        raise InputError(
-            f"{_named(path, folder)}: {shown(there)} is no folder; expected a folder, or a new name for one"
-        )
+        raise InputError(f"{_named(path, folder)}: {there} is no folder; expected a folder, or a new name for one")
     return folder
 
 
@@ -192,7 +183,7 @@ def _check_ours(path: str | Path, folder: Path, names: list[str], maker: str) ->
     marker = read_marker(folder)
     expected = f"expected a new folder, an empty one, or one that holds {MAKERS.get(maker, maker)} made by dpo-notes"
     if marker is None:
-        first = shown(next((name for name in names if name != MARKER), MARKER))
+        first = next((name for name in names if name != MARKER), MARKER)
         raise InputError(f"{_named(path, folder)} holds {first}, and nothing says that dpo-notes made it; {expected}")
     if marker.maker != maker:
         other = MAKERS.get(marker.maker, marker.maker)
@@ -201,11 +192,11 @@ def _check_ours(path: str | Path, folder: Path, names: list[str], maker: str) ->
         mode = (folder / name).lstat().st_mode
         if stat.S_ISLNK(mode):
             raise InputError(
-                f"{shown(folder / name)} is a link to {shown(os.readlink(folder / name))}, which could be overwritten; "
+                f"{folder / name} is a link to {os.readlink(folder / name)}, which could be overwritten; "
                 "expected no link in a folder that dpo-notes made: remove it, or give another folder"
             )
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise InputError(f"{shown(folder / name)} is neither a file nor a folder; expected one of them: remove it")
+            raise InputError(f"{folder / name} is neither a file nor a folder; expected one of them: remove it")
 
 
 def _aside(folder: Path) -> Path:

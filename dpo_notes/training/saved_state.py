@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.folder_marker import sha256
-from dpo_notes.training.output_folder import shown, sync
+from dpo_notes.training.output_folder import sync
 
 TENSORS, DETAILS = "state.safetensors", "state.json"
 NAME = re.compile(r"step-(\d{8})", re.ASCII)
@@ -53,7 +53,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
 def check_checkpoints(folder: Path) -> None:
     """Raise InputError where something else than our two files stands under the name of a checkpoint."""
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{shown(folder)} is no folder; expected the checkpoints of a run: move it away")
+        raise InputError(f"{folder} is no folder; expected the checkpoints of a run: move it away")
     for name in sorted(os.listdir(folder)) if folder.is_dir() else []:
         if NAME.fullmatch(name) or ASIDE.fullmatch(name):
             _check_ours(folder / name)
@@ -170,11 +170,11 @@ def _check_state(tensors: Mapping[str, Tensor], parameters: Named) -> None:
 
 def _check_ours(place: Path) -> None:
     if place.is_symlink() or not place.is_dir():
-        raise InputError(f"{shown(place)} is no checkpoint that dpo-notes wrote; expected a folder: move it away")
+        raise InputError(f"{place} is no checkpoint that dpo-notes wrote; expected a folder: move it away")
     for file in sorted(place.iterdir()):
         if file.name not in (TENSORS, DETAILS) or file.is_symlink() or not file.is_file():
             raise InputError(
-                f"{shown(file)} is no file that dpo-notes wrote; expected {TENSORS} and {DETAILS} alone in a checkpoint: "
+                f"{file} is no file that dpo-notes wrote; expected {TENSORS} and {DETAILS} alone in a checkpoint: "
                 "move it away"
             )
 
