@@ -88,3 +88,9 @@ def test_a_file_whose_name_holds_commands_is_named_without_them(tmp_path, capsys
     assert main(["evaluate", "--model", "embedded", "--data", str(path)]) == 2
     said = capsys.readouterr().err
     assert "\x1b" not in said and said.count("\n") == 1 and r"\x1b[2J\nb.jsonl, line 3" in said
+
+
+def test_a_folder_whose_name_holds_a_line_break_is_refused_on_one_line(tmp_path, capsys):
+    (tmp_path / "a\nanna: 6 of 6").touch()
+    assert main(["train", "--output", str(tmp_path / "a\nanna: 6 of 6")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

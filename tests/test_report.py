@@ -49,4 +49,4 @@ def test_samples_are_one_table_row_a_prompt_whatever_the_text_holds(tmp_path):
     write_samples(path, ["a|b\nc", "d"], ["*x*", "y"], ["`z`", "[w](v)"])
     rows = path.read_text(encoding="utf-8").splitlines()[-2:]
     assert rows[0] == "| a&#124;b<br>c | &#42;x&#42; | &#96;z&#96; |"
-    assert rows[1] == "| d | y | &#91;w](v) |"
+    assert rows[1] == "| d | y | &#91;w&#93;(v) |"
