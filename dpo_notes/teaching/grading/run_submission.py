@@ -23,7 +23,7 @@ from dpo_notes.teaching.grading.submissions import Submission
 
 SAID_AT_MOST = 4 * 2**20  # bytes of all that a notebook's process says
 STARTING = 120  # seconds that the process gets beforehand, to load torch
-PROCESSES, THREADS = 16, 512  # that one notebook may have at a time; no exercise needs a second process
+PROCESSES, THREADS = 16, 48  # that one notebook may have, besides PyTorch's own threads; solutions take 1 and 6
 FILES, FILE_SIZE = 256, 256 * 2**20  # open files, and bytes of one file
 WATCHED_EVERY = 0.02  # seconds
 WORDS = ("-m", "dpo_notes.teaching.grading.notebook_process")
@@ -121,7 +121,7 @@ def _watch(process: subprocess.Popen, said: bytearray, limits: Limits) -> str:
             return "stopped: its answers are larger than any that is asked for"
         if time.monotonic() > end:
             return "stopped: out of time"
-        if len(tree) > PROCESSES or threads > THREADS:
+        if len(tree) > PROCESSES or threads > THREADS + 4 * limits.threads:
             return "stopped: more processes or threads than any exercise needs"
         if memory > allowed:
             return "stopped: out of memory"
