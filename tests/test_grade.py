@@ -17,10 +17,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from dpo_notes.cli import main
 from dpo_notes.maths.errors import InputError
-from dpo_notes.teaching.exercises.checking import FILES, NOT_TRIED, RIGHT, same
+from dpo_notes.teaching.exercises.checking import FILES, NOT_TRIED, RIGHT, exercises_of, same
 from dpo_notes.teaching.grading import marks, sandbox
 from dpo_notes.teaching.grading.answers import Other, decode, encode, received, reported
-from dpo_notes.teaching.grading.marks import Marked, exercises_of, judged, mark_all
+from dpo_notes.teaching.grading.marks import Marked, judged, mark_all
 from dpo_notes.teaching.grading.run_submission import SAID_AT_MOST, Limits, Said
 from dpo_notes.teaching.grading.submissions import DEEPEST, MOST, Submission, submissions
 from dpo_notes.teaching.grading.table import tabled
@@ -79,6 +79,11 @@ def test_numbers_of_any_kind_are_judged_as_in_the_notebook(value):
 
 def test_small_integers_arrive():
     assert decode(encode(np.array([3, 4], dtype=np.int16))).tolist() == [3, 4]
+
+
+def test_a_text_of_a_kind_of_its_own_is_a_text():
+    arrived = decode(json.loads(json.dumps(encode([np.str_("polite")]))))
+    assert arrived == ["polite"] and type(encode(np.str_("polite"))) is str
 
 
 def test_something_else_arrives_as_its_printed_form_and_can_do_nothing():
@@ -167,9 +172,8 @@ def test_a_submission_knows_its_student_and_its_notebook(tmp_path, path, who, nu
         ('{"cells": [{"cell_type": "code"}]}', "not a notebook"),
         (b"\xff\xfe\x00", "not a notebook"),
         ("{}", "not a notebook"),
-        (notebook("print('right')"), "no check(…) of an exercise"),
     ],
-    ids=["empty", "cut off", "nested", "no cells", "no source", "no text", "no notebook", "no exercise"],
+    ids=["empty", "cut off", "nested", "no cells", "no source", "no text", "no notebook"],
 )
 def test_what_cannot_be_run_is_a_row_with_the_reason_and_no_marks(tmp_path, content, problem):
     (tmp_path / "bob_00_start_here.ipynb").write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -250,6 +254,12 @@ def test_nobody_is_missing_and_nothing_that_is_no_notebook_is_opened(tmp_path):
     os.mkfifo(tmp_path / "pipe" / "00_start_here.ipynb")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "00_start_here.ipynb").mkdir()
+    (tmp_path / "zipped_00_start_here.zip").write_text("")
+    (tmp_path / "loud_00_start_here.IPYNB").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "circle").mkdir()
+    (tmp_path / "circle" / "again").symlink_to(tmp_path / "circle")
+    (tmp_path / "grades.csv").write_text("who")
     (tmp_path / "many").mkdir()
     for number in range(MOST + 20):
         (tmp_path / "many" / f"{number}.ipynb").write_text("")
@@ -257,7 +267,7 @@ def test_nobody_is_missing_and_nothing_that_is_no_notebook_is_opened(tmp_path):
     assert {who: any(words in problem for words in WORDS[who]) for who, problem in found.items()} == dict.fromkeys(
         WORDS, True
     )
-    assert len(submissions(tmp_path)) == 5 + MOST + 1
+    assert len(submissions(tmp_path)) == 9 + MOST + 1
 
 
 WORDS = {
@@ -266,8 +276,25 @@ WORDS = {
     "text": ["no notebook"],
     "pipe": ["not a file"],
     "folder": ["no notebook"],
+    "zipped_00_start_here.zip": ["no notebook"],
+    "loud": ["not a notebook"],
+    "loop": ["a link"],
+    "circle": ["a link"],
     "many": ["more than", "not a notebook"],
 }
+
+
+def test_names_too_long_to_open_are_a_row_and_the_others_are_read(tmp_path, monkeypatch):
+    (tmp_path / "anna_00_start_here.ipynb").write_text(notebook(RIGHT_ANSWER))
+    (tmp_path / "eve").mkdir()
+    monkeypatch.chdir(tmp_path / "eve")
+    for _ in range(DEEPEST - 1):
+        os.mkdir("d" * 255)
+        os.chdir("d" * 255)
+    Path("x" * 249 + ".ipynb").write_text(notebook(RIGHT_ANSWER))
+    anna, eve = submissions(tmp_path)
+    assert not anna.problem and "name too long" in eve.problem
+    os.remove("x" * 249 + ".ipynb")  # no path is short enough for what cleans up
 
 
 def test_folders_within_folders_without_end_are_looked_into_without_calling_oneself(tmp_path):
@@ -291,10 +318,22 @@ def test_folders_within_folders_without_end_are_looked_into_without_calling_ones
         os.chdir(here)
 
 
+def test_a_notebook_without_a_check_is_run_if_its_name_says_which_it_is(tmp_path):
+    """Whoever calls `check` in a loop has answers too."""
+    paper = notebook(f"{IMPORT}\nfor number in ('00.2',): check(number, 0.75)")
+    for name in ("anna_00_start_here.ipynb", "mine.ipynb"):
+        (tmp_path / name).write_text(
+            "\ufeff" + paper, encoding="utf-8"
+        )  # with a byte-order mark, as some editors write
+    anna, mine = submissions(tmp_path)
+    assert (anna.number, anna.problem) == ("00", "")
+    assert mine.problem.startswith("no check(…) of an exercise")
+
+
 def test_a_folder_without_notebooks_is_one_clear_line(tmp_path):
     with pytest.raises(InputError, match="no notebook"):
         submissions(tmp_path)
-    with pytest.raises(InputError, match="no folder"):
+    with pytest.raises(InputError, match="No such file"):
         submissions(tmp_path / "nowhere")
 
 
@@ -377,7 +416,7 @@ HOSTILE = {
         "ProcessLookupError",
         {"00.2": "right"},
     ),
-    "starts": ([RIGHT_ANSWER, "import os\nwhile True: os.fork()"], "stopped: ", {"00.2": "right"}),
+    "starts": ([RIGHT_ANSWER, "import os\nwhile True: os.fork()"], "PermissionError", {"00.2": "right"}),
     "connects": ([RIGHT_ANSWER, "import socket\nsocket.create_connection(('192.0.2.1', 80), 5)"], "raises", {"00.2": "right"}),
     "fills memory": ([RIGHT_ANSWER, "x = bytearray(3 * 2**30)"], "MemoryError", {"00.2": "right"}),
     "floods": ([RIGHT_ANSWER, f"for _ in range(9): check('00.1', 'x' * {SAID_AT_MOST // 8})"], "stopped: its answers", {"00.2": "right"}),
@@ -399,7 +438,7 @@ HOSTILE = {
         {"00.1": "not tried"},
     ),
     "removes": ([RIGHT_ANSWER, "import os\nos.remove(OTHER)"], "FileNotFoundError", {"00.2": "right"}),
-    "touches": ([RIGHT_ANSWER, "import os\nos.utime(OTHER)"], "FileNotFoundError", {"00.2": "right"}),
+    "touches": ([RIGHT_ANSWER, "import os\nos.utime(OTHER)\nopen(OTHER)"], "FileNotFoundError", {"00.2": "right"}),
     "writes marks": ([RIGHT_ANSWER, "open(GRADES, 'w').write('who')"], "FileNotFoundError", {"00.2": "right"}),
     "forges": (
         [RIGHT_ANSWER, FORGE := "import os\nfor fd in range(3, 40):\n try: os.write(fd, b'{\"number\": \"00.1\", \"mark\": \"right\"}\\n')\n except OSError: pass"],
@@ -476,7 +515,15 @@ def test_without_a_sandbox_nothing_is_run_unless_one_asks_for_it(tmp_path, monke
     assert (row["right"], row["remark"]) == ("1", "run without a sandbox") and (tmp_path / "trace").exists()
 
 
-@pytest.mark.parametrize("folder", ["/", str(Path(sys.prefix).parent), str(sandbox.PACKAGE.parent)])
+@pytest.mark.usefixtures("bubblewrap")
+@pytest.mark.parametrize("folder", ["/", sys.prefix, str(sandbox.PACKAGE.parent)])
 def test_a_folder_that_holds_python_or_the_package_cannot_be_hidden_and_is_refused(folder):
     with pytest.raises(InputError, match="folder of its own"):
-        sandbox.refuse_around(Path(folder))
+        sandbox.why_not([Path(folder)])
+
+
+@pytest.mark.parametrize("output", ["", ".", "/", ".."])
+def test_an_output_without_a_name_is_one_clear_line(tmp_path, output, capsys):
+    (tmp_path / "00_start_here.ipynb").write_text(notebook(RIGHT_ANSWER))
+    assert main(["grade", str(tmp_path), "-o", output]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

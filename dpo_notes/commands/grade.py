@@ -12,6 +12,7 @@ notebooks/TEACHING.md says what a notebook is kept from, and how to mark in a co
 
 import argparse
 import math
+import os
 from pathlib import Path
 
 AT_MOST = {"seconds": 86_400, "memory": 4096, "at_once": 1024}  # a day, 4 TB; more is a slip of the hand
@@ -33,12 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Mark every submission; both tables grow as the marks come."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the processor to the notebooks
     import torch
 
     from dpo_notes.language.harmless import for_terminal
     from dpo_notes.maths.errors import InputError
+    from dpo_notes.teaching.exercises.checking import exercises_of
     from dpo_notes.teaching.grading import sandbox
-    from dpo_notes.teaching.grading.marks import exercises_of, mark_all
+    from dpo_notes.teaching.grading.marks import mark_all
     from dpo_notes.teaching.grading.run_submission import Limits
     from dpo_notes.teaching.grading.submissions import submissions
     from dpo_notes.teaching.grading.table import tabled, words_file
@@ -47,16 +50,18 @@ def run(args: argparse.Namespace) -> int:
         value = getattr(args, option)
         if not (math.isfinite(value) and 0 < value <= most):
             raise InputError(f"--{option.replace('_', '-')} is {value}; expected a number above 0, and at most {most}")
+    if not args.output.name:
+        raise InputError(f"-o {args.output}: no name of a file; expected one such as grades.csv")
     found = submissions(args.folder)
-    if not args.unconfined:
-        sandbox.refuse_around(args.folder)
-        if problem := sandbox.why_not():
-            raise InputError(problem)
-    limits = Limits(args.seconds, int(args.memory * 2**30), torch.get_num_threads(), args.unconfined)
     hidden = [args.folder, args.output, words_file(args.output)]
+    if not args.unconfined and (problem := sandbox.why_not(hidden)):
+        raise InputError(problem)
+    limits = Limits(args.seconds, int(args.memory * 2**30), torch.get_num_threads(), args.unconfined)
     marked = mark_all(found, limits, at_once=args.at_once, hidden=hidden)
     for one in tabled(marked, args.output, exercises=max(len(exercises_of(one.number)) for one in found)):
         line = f"{one.submission.file}: {one.right} of {len(one.verdicts)}{one.remark and '; ' + one.remark}"
         print(for_terminal(line), flush=True)
-    print(f"{len(found)} notebooks: {args.output}, and what the checkers say in {words_file(args.output)}")
+    print(
+        for_terminal(f"{len(found)} notebooks: {args.output}, and what the checkers say in {words_file(args.output)}")
+    )
     return 0

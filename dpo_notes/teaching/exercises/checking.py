@@ -66,12 +66,16 @@ def check(number: str, answer: object) -> None:
 
 def exercise(number: str) -> Exercise:
     """The exercise of this number. Raises InputError where there is none."""
-    file = FILES.get(number.partition(".")[0])
-    found = importlib.import_module(f"dpo_notes.teaching.exercises.{file}").EXERCISES if file else ()
-    for candidate in found:
+    for candidate in exercises_of(number.partition(".")[0]):
         if candidate.number == number:
             return candidate
     raise InputError(f"no exercise {number!r}; expected a number such as '01.2', as it stands in the notebook")
+
+
+def exercises_of(notebook: str) -> tuple[Exercise, ...]:
+    """The exercises of a notebook, "06"; none where there is no such notebook."""
+    file = FILES.get(notebook)
+    return importlib.import_module(f"dpo_notes.teaching.exercises.{file}").EXERCISES if file else ()
 
 
 def verdict(exercise: Exercise, answer: object) -> str:

@@ -28,8 +28,10 @@ class Other:
 
 def encode(value: object, *, depth: int = DEPTH) -> object:
     """The JSON form of a value. Floating-point numbers keep every digit; sets become lists."""
-    if value is None or type(value) in (bool, int, float, str):
+    if value is None or type(value) in (bool, int, float):
         return value
+    if isinstance(value, str):
+        return str.__str__(value)  # of a kind of its own too, such as NumPy's
     if value is Ellipsis:
         return {"blank": True}
     if isinstance(value, list | tuple | set | frozenset) and depth:

@@ -1,13 +1,12 @@
 """Marks: the answers of a returned notebook, judged here by the package's own checkers."""
 
-import importlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from dpo_notes.teaching.exercises.checking import FILES, NOT_TRIED, RIGHT, Exercise, verdict
+from dpo_notes.teaching.exercises.checking import NOT_TRIED, RIGHT, Exercise, exercises_of, verdict
 from dpo_notes.teaching.grading.answers import received
 from dpo_notes.teaching.grading.run_submission import Limits, Said, run_submission
 from dpo_notes.teaching.grading.submissions import Submission
@@ -62,11 +61,6 @@ def mark(submission: Submission, limits: Limits, *, hidden: Sequence[Path] = ())
             said, remark = Said(), f"could not be run: {type(error).__name__}: {error}"
     remark = "; ".join(filter(None, ["run without a sandbox" if limits.unconfined else "", remark]))
     return Marked(submission, {exercise.number: judged(exercise, said) for exercise in exercises}, remark)
-
-
-def exercises_of(number: str) -> tuple[Exercise, ...]:
-    """The exercises of a notebook, "06"; none where there is no such notebook."""
-    return importlib.import_module(f"dpo_notes.teaching.exercises.{FILES[number]}").EXERCISES if number in FILES else ()
 
 
 def judged(exercise: Exercise, said: Said) -> str:

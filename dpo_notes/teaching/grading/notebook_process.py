@@ -8,7 +8,6 @@ that what comes later takes none away. Nothing that is said here is believed: th
 import json
 import os
 import sys
-from threading import Thread
 
 
 def main() -> None:
@@ -20,7 +19,7 @@ def main() -> None:
     from IPython.core.interactiveshell import InteractiveShell
 
     from dpo_notes.teaching.exercises import checking
-    from dpo_notes.teaching.grading.answers import reported
+    from dpo_notes.teaching.grading.answers import encode, reported
 
     def say(**words: object) -> None:
         lines.write(json.dumps(words) + "\n")
@@ -31,14 +30,17 @@ def main() -> None:
 
     checking.check = check  # the notebook imports it from here
     shell = InteractiveShell.instance()
+    shell.enable_gui = shell.ask_exit = lambda *_: (
+        None
+    )  # for `%matplotlib inline` and `exit`: there is nobody to show it to
     say(ready=True)
     sys.stdin.readline()
-    _end_with_the_grader()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # whatever the notebook asks of its reader, nobody answers
     for name, source in task["cells"]:
         result = shell.run_cell(source, store_history=False)
         if not result.success:
             error = result.error_before_exec or result.error_in_exec
-            say(cell=name, error=f"{type(error).__name__}: {error}"[:200])
+            say(cell=name, error=encode(error)["other"])
     say(finished=True)
 
 
@@ -49,21 +51,6 @@ def _take_standard_output():
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     return lines
-
-
-def _end_with_the_grader() -> None:
-    """Let this process end when the one that started it ends, even by `kill -9`: only then does standard input close.
-
-    The sandbox sees to it by itself; this is for where there is none. The notebook gets an empty standard input.
-    """
-    pipe = os.dup(0)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-
-    def wait() -> None:
-        os.read(pipe, 1)
-        os._exit(1)
-
-    Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -23,11 +23,14 @@ from dpo_notes.teaching.grading.submissions import Submission
 
 SAID_AT_MOST = 4 * 2**20  # bytes of all that a notebook's process says
 STARTING = 120  # seconds that the process gets beforehand, to load torch
-PROCESSES, THREADS = 16, 48  # that one notebook may have, besides PyTorch's own threads; solutions take 1 and 6
+THREADS = 48  # that one notebook may have besides PyTorch's; solutions take 6
+LEAST_FREE = 2**28  # bytes of memory that the machine must keep, whatever took the others
+LINES = 10_000  # that a notebook's process may say; the largest has some twenty
 FILES, FILE_SIZE = 256, 256 * 2**20  # open files, and bytes of one file
 WATCHED_EVERY = 0.02  # seconds
 WORDS = ("-m", "dpo_notes.teaching.grading.notebook_process")
 ENVIRONMENT = {"MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
+ENVIRONMENT |= {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the processor to the others
 ENVIRONMENT |= {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LANG": "C.UTF-8", "USER": "reader"}
 HOMES = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR")
 PASSED_ON = ("PATH", "SYSTEMROOT")  # to an unconfined one; of the rest there may be secrets
@@ -83,15 +86,14 @@ def run_submission(
 
 
 def _run(start: Callable[[], subprocess.Popen], task: bytes, limits: Limits) -> Said:
-    process = start()
-    said = bytearray()
+    process, said, tree = start(), bytearray(), []
     try:
         Thread(target=_tell, args=(process, task), daemon=True).start()
         reader = Thread(target=_hear, args=(process, said), daemon=True)
         reader.start()
-        stopped = _watch(process, said, limits)
+        stopped = _watch(process, said, tree, limits)
     finally:
-        _end(process)
+        _end(process, tree)
     reader.join(timeout=5)  # no longer: unconfined, another process may hold the pipe open
     return _understood(bytes(said), stopped)
 
@@ -107,11 +109,11 @@ def _hear(process: subprocess.Popen, said: bytearray) -> None:
         said.extend(piece)
 
 
-def _watch(process: subprocess.Popen, said: bytearray, limits: Limits) -> str:
-    """Wait until a notebook's processes end, or take more than their share; why they must be ended then."""
+def _watch(process: subprocess.Popen, said: bytearray, tree: list[psutil.Process], limits: Limits) -> str:
+    """Wait until a notebook's processes, `tree`, end, or take more than their share; why they must be ended then."""
     top, end, allowed = psutil.Process(process.pid), time.monotonic() + STARTING, math.inf
     while process.poll() is None:
-        tree = _tree(top)
+        tree[:] = _tree(top)
         threads, memory = _taken(tree)
         if allowed == math.inf and said:  # "ready": the package is loaded, and no line of the notebook has run
             end, allowed = time.monotonic() + limits.seconds, memory + limits.memory
@@ -121,10 +123,12 @@ def _watch(process: subprocess.Popen, said: bytearray, limits: Limits) -> str:
             return "stopped: its answers are larger than any that is asked for"
         if time.monotonic() > end:
             return "stopped: out of time"
-        if len(tree) > PROCESSES or threads > THREADS + 4 * limits.threads:
-            return "stopped: more processes or threads than any exercise needs"
+        if threads > THREADS + 4 * limits.threads:
+            return "stopped: more threads than any exercise needs"
         if memory > allowed:
             return "stopped: out of memory"
+        if psutil.virtual_memory().available < LEAST_FREE:
+            return "stopped: this machine has hardly any memory left"
         time.sleep(WATCHED_EVERY)
     return ""
 
@@ -132,9 +136,9 @@ def _watch(process: subprocess.Popen, said: bytearray, limits: Limits) -> str:
 def _limit(process: psutil.Process, limits: Limits) -> None:
     """What Linux itself refuses to each process, so that a notebook gets a MemoryError where it can."""
     if hasattr(process, "rlimit"):
-        most = {psutil.RLIMIT_AS: process.memory_info().vms + limits.memory, psutil.RLIMIT_CORE: 0}
-        for kind, value in (most | {psutil.RLIMIT_NOFILE: FILES, psutil.RLIMIT_FSIZE: FILE_SIZE}).items():
-            process.rlimit(kind, (value, value))
+        most = {"AS": process.memory_info().vms + limits.memory, "CORE": 0, "NOFILE": FILES, "FSIZE": FILE_SIZE}
+        for name, value in most.items():
+            process.rlimit(getattr(psutil, f"RLIMIT_{name}"), (value, value))
 
 
 def _tree(top: psutil.Process) -> list[psutil.Process]:
@@ -144,18 +148,20 @@ def _tree(top: psutil.Process) -> list[psutil.Process]:
 
 
 def _taken(tree: list[psutil.Process]) -> tuple[int, int]:
-    """(threads, bytes in memory) of these processes; what two of them share counts twice."""
+    """(threads, bytes in memory) of these processes."""
     threads = memory = 0
     for process in tree:
-        with suppress(psutil.Error):  # it has ended
-            threads += process.num_threads()
+        with suppress(psutil.Error, OSError):  # it has ended
+            # Linux's own count: psutil reads it from a text in which a process may have a name of its choice.
+            tasks = f"/proc/{process.pid}/task"
+            threads += len(os.listdir(tasks)) if os.path.isdir(tasks) else process.num_threads()
             memory += process.memory_info().rss
     return threads, memory
 
 
-def _end(process: subprocess.Popen) -> None:
-    """End a notebook's processes: the sandbox ends all that are in it with its first one."""
-    tree = _tree(psutil.Process(process.pid)) if process.poll() is None else []
+def _end(process: subprocess.Popen, tree: list[psutil.Process]) -> None:
+    """End a notebook's processes, those too that were seen before the first one ended."""
+    tree += [one for one in _tree(psutil.Process(process.pid)) if one not in tree] if process.poll() is None else []
     for one in reversed(tree):
         with suppress(psutil.Error):
             one.kill()
@@ -166,13 +172,11 @@ def _end(process: subprocess.Popen) -> None:
 
 def _understood(text: bytes, stopped: str) -> Said:
     said = Said(stopped=stopped)
-    for line in text.decode("utf-8", errors="replace").splitlines():
+    for line in [line for line in text.split(b"\n") if line.startswith(b"{")][:LINES]:  # each an object, if it is JSON
         try:
             words = json.loads(line)
         except (ValueError, RecursionError):
             continue  # a line that was cut off, or is none of ours
-        if not isinstance(words, dict):
-            continue
         if isinstance(words.get("number"), str):
             said.answers[words["number"]] = words.get("answer")
         elif isinstance(words.get("error"), str):

@@ -5,6 +5,7 @@ is read-only, but for two file systems of a fixed size, in memory, which end wit
 watched from outside, by `run_submission.py`.
 """
 
+import ctypes
 import os
 import platform
 import shutil
@@ -14,7 +15,6 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from struct import pack
 
 import dpo_notes
 from dpo_notes.language.embedded import data_folder
@@ -33,26 +33,26 @@ HELP = (
     "Install bubblewrap 0.8 or newer (Debian, Ubuntu: apt install bubblewrap), or mark in a container: notebooks/TEACHING.md, "
     "Marking, says how. With --unconfined notebooks can do whatever you can"
 )
-# Calls that no exercise needs: sockets, memory that belongs to no process, keys, rings, probes, other processes' memory. By
-# processor its number for auditing, then those of socket, memfd_create, memfd_secret, shmget, msgget, add_key, request_key,
-# keyctl, io_uring_setup, userfaultfd, perf_event_open, bpf, ptrace, process_vm_readv and process_vm_writev (the kernel's
-# linux/audit.h and asm/unistd.h).
-REFUSED_CALLS = {
-    "x86_64": (0xC000003E, (41, 319, 447, 29, 68, 248, 249, 250, 425, 323, 298, 321, 101, 310, 311)),
-    "aarch64": (0xC00000B7, (198, 279, 447, 194, 186, 217, 218, 219, 425, 282, 241, 280, 117, 270, 271)),
-}
-SECOND_NUMBERING = 0x40000000  # of x86-64 (x32) begins here
+# Calls that no exercise needs: sockets, processes beside its own and what is theirs, memory that belongs to no process, keys.
+REFUSED = """socket setsockopt fork vfork ptrace process_vm_readv process_vm_writev pidfd_getfd memfd_create memfd_secret
+    shmget semget msgget vmsplice io_uring_setup userfaultfd inotify_init inotify_init1 add_key request_key keyctl bpf
+    perf_event_open setxattr lsetxattr fsetxattr"""
+# Calls that seem to work and change nothing: a device such as /dev/null is the machine's own, and must be writable.
+IGNORED = """chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat"""
+ALLOW, IGNORE, EPERM, ENOSYS = 0x7FFF0000, 0x00050000, 0x00050001, 0x00050026  # answers, as libseccomp has them
+NEW_THREAD, MASKED_EQUAL = 0x10000, 7  # a thread is started by clone with this flag, which is in its first argument
 
 
-def why_not() -> str:
+def why_not(hidden: Sequence[Path] = ()) -> str:
     """Why this machine has no sandbox, and what to do then; empty where a trial shows that it has one."""
     if not sys.platform.startswith("linux"):
         return f"bubblewrap needs Linux, and this is {platform.system()}. {HELP}"
     if shutil.which("bwrap") is None:
         return f"bubblewrap (bwrap) is not installed. {HELP}"
-    if platform.machine() not in REFUSED_CALLS:
-        return f"the sandbox knows the processors {', '.join(REFUSED_CALLS)}, and this is {platform.machine()}. {HELP}"
-    trial = start(["-c", ""], environment={}, hidden=(), stderr=subprocess.PIPE)
+    try:
+        trial = start(["-c", ""], environment={}, hidden=hidden, stderr=subprocess.PIPE)
+    except OSError as error:
+        return f"libseccomp is not installed ({error}). {HELP}"
     said = trial.communicate()[1].decode(errors="replace").split()
     return f"bubblewrap cannot work on this machine ({' '.join(said)[-200:]}). {HELP}" if trial.returncode else ""
 
@@ -60,11 +60,12 @@ def why_not() -> str:
 def start(
     words: Sequence[str], *, environment: dict[str, str], hidden: Sequence[Path], stderr: int = subprocess.DEVNULL
 ) -> subprocess.Popen:
-    """Python with these words in the sandbox, its input and output as pipes; `hidden`: files and folders it never sees."""
-    reading, writing = os.pipe()
+    """Python with these words in the sandbox, its input and output as pipes; `hidden`: files and folders it never sees.
+
+    Raises InputError where one of these holds Python or the package.
+    """
+    reading = _call_filter()
     try:
-        with os.fdopen(writing, "wb") as file:
-            file.write(_call_filter())
         command = ["bwrap", *OPTIONS, "--new-session", "--clearenv", "--seccomp", str(reading), *_view(hidden)]
         for name, value in environment.items():
             command += ["--setenv", name, value]
@@ -73,15 +74,6 @@ def start(
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, pass_fds=[reading])
     finally:
         os.close(reading)
-
-
-def refuse_around(folder: Path) -> None:
-    """Raise InputError for a folder with Python or the package in it: it cannot be hidden from the notebooks."""
-    inside = next((path for path in _visible() if path.is_relative_to(folder.resolve())), None)
-    if inside is not None:
-        raise InputError(
-            f"{folder} holds {inside}, which every notebook must see; expected a folder of its own for them"
-        )
 
 
 def _visible() -> list[Path]:
@@ -103,8 +95,11 @@ def _view(hidden: Sequence[Path]) -> Iterator[str]:
     for path in WITHOUT_ANSWERS:
         yield from _read(path)
     yield from ("--remount-ro", str(EXERCISES))
-    copies = {(path / "dpo_notes").resolve() for path in visible} - {PACKAGE}
-    for path in [*copies, *(path.resolve() for path in hidden)]:
+    places = ("dpo_notes", "*-packages/dpo_notes", "python*/*-packages/dpo_notes")
+    copies = {copy.resolve() for path in visible for place in places for copy in path.glob(place)} - {PACKAGE}
+    for path in [*copies, *(Path(os.path.realpath(path)) for path in hidden)]:
+        if inside := next((seen for seen in visible if path not in copies and seen.is_relative_to(path)), None):
+            raise InputError(f"{path} holds {inside}, which every notebook must see; expected a folder of its own")
         if path.exists() and any(path.is_relative_to(seen.resolve()) for seen in visible):
             folder = ("--tmpfs", str(path), "--remount-ro", str(path))
             yield from folder if path.is_dir() else _read(os.devnull, path)
@@ -116,16 +111,22 @@ def _read(source: Path | str, place: Path | None = None) -> tuple[str, ...]:
     return ("--ro-bind", str(source), str(place or source))
 
 
-def _call_filter() -> bytes:
-    """The calls of REFUSED_CALLS fail, those of another processor end the process: a program for the kernel's seccomp.
+def _call_filter() -> int:
+    """A pipe with what the kernel lets the sandbox ask of it, as bubblewrap reads it, written by libseccomp.
 
-    Each instruction is a code, two jumps (if true, if false) and a number: https://docs.kernel.org/userspace-api/seccomp_filter.html.
+    https://github.com/seccomp/libseccomp. Calls of another processor's numbering end the process. Raises OSError without it.
     """
-    audit, calls = REFUSED_CALLS[platform.machine()]
-    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
-    end, fail, allow = 0x80000000, 0x00050001, 0x7FFF0000  # fail: with EPERM, which Python raises as PermissionError
-    program = [(load, 0, 0, 4), (equal, 1, 0, audit), (give, 0, 0, end), (load, 0, 0, 0)]
-    program += [(at_least, 0, 1, SECOND_NUMBERING), (give, 0, 0, end)]
-    for call in calls:
-        program += [(equal, 0, 1, call), (give, 0, 0, fail)]
-    return b"".join(pack("=HBBI", *step) for step in [*program, (give, 0, 0, allow)])
+    seccomp = ctypes.CDLL("libseccomp.so.2")
+    seccomp.seccomp_init.restype = ctypes.c_void_p
+    rules = ctypes.c_void_p(seccomp.seccomp_init(ALLOW))
+    answers = dict.fromkeys(REFUSED.split(), EPERM) | dict.fromkeys(IGNORED.split(), IGNORE)
+    for name, answer in (answers | {"clone3": ENOSYS}).items():  # libraries try clone then, whose flags can be seen
+        seccomp.seccomp_rule_add_array(rules, answer, seccomp.seccomp_syscall_resolve_name(name.encode()), 0, None)
+    process = (ctypes.c_uint64 * 3)(MASKED_EQUAL << 32, NEW_THREAD, 0)  # struct scmp_arg_cmp: argument 0 & mask == 0
+    clone = seccomp.seccomp_syscall_resolve_name(b"clone")
+    seccomp.seccomp_rule_add_array(rules, EPERM, clone, 1, process)
+    reading, writing = os.pipe()
+    seccomp.seccomp_export_bpf(rules, writing)
+    seccomp.seccomp_release(rules)
+    os.close(writing)
+    return reading

@@ -1,6 +1,7 @@
 """The notebooks that a class returned: whose they are, which of the series, and the code in them. Nothing is executed."""
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -12,7 +13,10 @@ from dpo_notes.teaching.exercises.checking import FILES
 
 STEM = re.compile(rf"(\d\d)_(?:{'|'.join(FILES.values())})")
 CHECK = re.compile(r"\bcheck\(\s*[\"'](\d\d)\.\d+[\"']")
-LARGEST = 64 * 2**20  # bytes of a notebook; those of the series have less than one million
+LARGEST, LARGEST_CODE = (
+    16 * 2**20,
+    1_000_000,
+)  # bytes of a notebook, characters of its code; the series has 1 MB, 30,000
 DEEPEST = 16  # folders within each other
 MOST = 64  # notebooks in one student's folder
 
@@ -37,23 +41,25 @@ def submissions(folder: Path) -> list[Submission]:
     """Every .ipynb in `folder` and the folders in it, sorted by path. No link is followed, and no file is read twice.
 
     What cannot be marked is a submission with a problem, a student's folder without a notebook too: nobody is missing.
-    Raises InputError where there is no folder, or nothing in it.
+    Raises InputError where there is no folder that can be read, or nothing in it.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; expected one with returned notebooks")
+    try:
+        entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror}; expected a folder with returned notebooks") from error
     found, count = [], Counter()
     for path, problem in sorted(_walk(folder)):
         below = path.relative_to(folder)
-        student = below.parts[0] if len(below.parts) > 1 or path.is_dir() else ""
-        count[student] += 1
+        student = below.parts[0] if len(below.parts) > 1 else ""
+        count[below.parts[0]] += 1
         if student and count[student] > MOST:
             problem = f"this folder holds more than {MOST} notebooks; the others are not read"
         if not student or count[student] <= MOST + 1:
             one = Submission(student or path.stem, below.as_posix(), problem=problem)
             found.append(one if problem else _read(path, one))
-    missing = {path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")} - set(count)
-    found += [Submission(name, name, problem="no notebook (*.ipynb) in this folder") for name in sorted(missing)]
-    if not found:
+    missing = sorted(entry.name for entry in entries if entry.name not in count and not entry.name.endswith(".csv"))
+    found += [Submission(name, name, problem="no notebook (*.ipynb)") for name in missing]
+    if not any(one.problem != "no notebook (*.ipynb)" for one in found):
         raise InputError(f"no notebook (*.ipynb) in {folder}")
     return found
 
@@ -67,16 +73,18 @@ def _walk(top: Path) -> Iterator[tuple[Path, str]]:
     while waiting:
         place = waiting.pop()
         try:
-            if place != top and place.is_symlink():
-                raise ValueError("a link to another folder, which is not followed")
             if len(place.parts) - len(top.parts) > DEEPEST:
                 raise ValueError(f"more than {DEEPEST} folders within each other")
-            inside = sorted(place.iterdir())
+            with os.scandir(place) as entries:
+                inside = [(Path(one.path), one.is_symlink(), one.is_dir(follow_symlinks=False)) for one in entries]
         except (OSError, ValueError) as error:
             yield place, f"not a folder that can be read: {error}"
             continue
-        waiting += [path for path in inside if path.is_dir() and path.name != ".ipynb_checkpoints"]
-        yield from ((path, "") for path in inside if path.suffix == ".ipynb" and not path.is_dir())
+        for path, is_link, is_folder in inside:
+            if is_folder:
+                waiting += [path] * (path.name != ".ipynb_checkpoints")
+            elif is_link or path.suffix.lower() == ".ipynb":
+                yield path, "a link, which is not followed" * is_link
 
 
 def _read(path: Path, one: Submission) -> Submission:
@@ -84,19 +92,19 @@ def _read(path: Path, one: Submission) -> Submission:
     named = STEM.search(path.stem)
     cells, problem = (), ""
     try:
-        if path.is_symlink() or path.stat().st_nlink > 1:
-            raise ValueError("a link to another file, or a file with a second name; a copy of it can be marked")
+        if path.stat().st_nlink > 1:
+            raise ValueError("a link: the file has a second name; a copy of it can be marked")
         cells = tuple(_code_cells(path))
+        if sum(len(source) for _, source in cells) > LARGEST_CODE:
+            raise ValueError(f"its code has more than {LARGEST_CODE:,} characters")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = f"not a notebook that can be read: {error or type(error).__name__}"
     asked = Counter(number for _, source in cells for number in CHECK.findall(source) if number in FILES)
     number = asked.most_common(1)[0][0] if asked else named[1] if named else ""
-    if not problem and not asked:
+    if not problem and not number:
         problem = "no check(…) of an exercise of the series stands in it"
-    who = one.who
-    if "/" not in one.file:
-        who = (path.stem[: named.start()] if named else "").strip("_- .") or path.stem
-    return replace(one, who=who, number=number, cells=cells, problem=problem)
+    prefix = path.stem[: named.start()].strip("_- .") if named and "/" not in one.file else ""
+    return replace(one, who=prefix or one.who, number=number, cells=cells, problem=problem)
 
 
 def _code_cells(path: Path) -> Iterator[tuple[str, str]]:
@@ -104,8 +112,8 @@ def _code_cells(path: Path) -> Iterator[tuple[str, str]]:
         raise ValueError("not a file")
     if path.stat().st_size > LARGEST:
         raise ValueError(f"larger than {LARGEST // 2**20} MiB")
-    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook = json.loads(path.read_text(encoding="utf-8-sig"))
     for place, cell in enumerate(notebook["cells"]):
         if cell["cell_type"] == "code":
             source = cell["source"]  # one string, or a list of lines
-            yield str(cell.get("id", f"cell {place}")), source if isinstance(source, str) else "".join(source)
+            yield str(cell.get("id", place)), source if isinstance(source, str) else "".join(source)
