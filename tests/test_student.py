@@ -63,7 +63,7 @@ def test_no_solution_and_no_hint_stands_anywhere_in_the_copy(everything, path):
 
 
 def test_no_file_and_no_link_leads_to_a_solution(copy, everything):
-    assert "git clone" not in everything and '"clone"' not in everything
+    assert "git clone" not in everything and '"git", "clone"' not in everything
     assert "solutions/" not in everything and "<summary>Hint" not in everything
     assert not [path for path in copy.rglob("*") if "solution" in path.name]
     assert not (copy / "notebooks" / "TEACHING.md").exists()
