@@ -1,46 +1,14 @@
 """What a returned notebook finds in its sandbox: Python, the package without its answers, and walls."""
 
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 
-import nbformat
-import psutil
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
+from sandboxed import run, values
 
-from dpo_notes.teaching.exercises.checking import exercises_of
 from dpo_notes.teaching.grading import sandbox
-from dpo_notes.teaching.grading.run_submission import Limits, Said, run_submission
-from dpo_notes.teaching.grading.submissions import Submission
 
 pytestmark = [pytest.mark.notebooks, pytest.mark.usefixtures("bubblewrap")]
 pytest_plugins = ["sandbox_fixtures"]
-
-START = """
-import ctypes, os, sys
-from dpo_notes.teaching.exercises.checking import check
-libc = ctypes.CDLL(None, use_errno=True)
-def tried(call, *arguments):
-    "The name of the error, or what came."
-    try:
-        return call(*arguments)
-    except Exception as error:
-        return type(error).__name__
-"""
-NAME = "libc.prctl(15, {!r}.encode())\n"  # gives the process a name that shows outside
-
-
-def run(*cells: str, seconds: float = 40, memory: int = 2**30, hidden: tuple = ()) -> Said:
-    paper = Submission("eve", "eve.ipynb", "00", tuple((str(k), cell) for k, cell in enumerate((START, *cells))))
-    return run_submission(paper, exercises_of("00"), Limits(seconds=seconds, memory=memory), hidden=hidden)
-
-
-def values(said: Said) -> dict[str, object]:
-    assert (said.errors, said.stopped) == ([], "")
-    return {number: report.get("value") for number, report in said.answers.items()}
 
 
 def test_it_sees_python_the_package_and_the_data_and_nothing_of_the_machine(tmp_path, monkeypatch):
@@ -177,61 +145,6 @@ def test_a_service_of_this_machine_cannot_be_reached(tmp_path):
     assert found == {"00.1": ["PermissionError"] * 2}
 
 
-TAKES = {
-    "memory in one process": ("x = bytearray(1_500_000_000)", "MemoryError"),
-    "memory that it could share": (
-        "import mmap\nkept = []\nfor _ in range(20):\n    kept.append(mmap.mmap(-1, 2**28))\n    kept[-1].madvise(4)",
-        "OSError",
-    ),
-    "files": ("file = open('x', 'wb')\nwhile True: file.write(bytes(2**20))", "OSError"),
-    "many files": ("for k in range(9): open(str(k), 'wb').write(bytes(50_000_000))", "No space left"),
-    "shared memory": ("for k in range(9): open(f'/dev/shm/{k}', 'wb').write(bytes(20_000_000))", "No space left"),
-    "threads": (
-        "import threading, time\nthreading.stack_size(2**16)\nfor _ in range(2000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(60)",
-        "stopped: more threads",
-    ),
-    "threads of a process that calls itself otherwise": (
-        (
-            "libc.prctl(15, b'Threads:\\t1')\nimport threading, time\nthreading.stack_size(2**16)\n"
-            "for _ in range(2000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(60)"
-        ),
-        "stopped: more threads",
-    ),
-    "time": ("while True: pass", "stopped: out of time"),
-    "time in native code": (
-        "import time\nimport torch\nwhile True: torch.ones(500, 500) @ torch.ones(500, 500)",
-        "stopped: out of time",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", TAKES)
-def test_what_it_takes_is_bounded_for_all_its_processes(name):
-    cell, words = TAKES[name]
-    start = time.monotonic()
-    said = run(cell, seconds=8)
-    assert words in "; ".join([said.stopped, *said.errors])
-    assert said.stopped or said.finished or said.errors
-    assert time.monotonic() - start < 60
-
-
-def processes_named(name: str) -> list[psutil.Process]:
-    """All processes of that name which have not ended, wherever they belong."""
-    found = []
-    for process in psutil.process_iter(["name", "status"]):
-        if process.info["name"] == name and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
-
-
-def wait_for(condition: Callable[[], object], *, seconds: int = 60) -> object:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    return found
-
-
 def test_it_has_one_process_and_can_start_no_other():
     clone = "libc.syscall({'x86_64': 56, 'aarch64': 220}[os.uname().machine], 17, 0, 0, 0, 0)"
     found = values(
@@ -244,19 +157,6 @@ def test_it_has_one_process_and_can_start_no_other():
         )
     )
     assert found == {"00.1": ["PermissionError"] * 4 + [True], "00.2": "PermissionError", "00.3": [-1, -1]}
-
-
-def test_no_process_of_it_is_left_when_it_has_ended():
-    """A thread goes on when the notebook is over, deaf to every signal that one can be deaf to."""
-    name = f"left-{os.getpid()}"
-    run(
-        NAME.format(name)
-        + "import signal, threading, time\n"
-        + "for k in set(range(1, 65)) - {9, 19, 32, 33}: tried(signal.signal, k, signal.SIG_IGN)\n"
-        + "threading.Thread(target=time.sleep, args=(600,)).start()",
-        seconds=5,
-    )
-    wait_for(lambda: not processes_named(name), seconds=5)
 
 
 def test_the_machines_devices_stay_as_they_are():
@@ -283,21 +183,6 @@ def test_what_an_honest_notebook_does_works():
         )
     )
     assert found == {"00.1": 1, "00.2": 2, "00.3": "EOFError", "00.4": 1, "00.5": [1, 2]}
-
-
-def test_it_ends_with_the_process_that_marks_it_even_by_kill_9(tmp_path):
-    name = f"sleep-{os.getpid()}"
-    cells = [START, NAME.format(name) + "import time\ntime.sleep(600)\ncheck('00.1', 1)"]
-    (tmp_path / "returned").mkdir()
-    paper = nbformat.writes(new_notebook(cells=[new_code_cell(cell) for cell in cells]))
-    (tmp_path / "returned" / "00_start_here.ipynb").write_text(paper, encoding="utf-8")
-    here = os.environ | {"PYTHONPATH": str(sandbox.PACKAGE.parent)}
-    words = [sys.executable, "-m", "dpo_notes", "grade", "returned", "-o", "grades.csv"]
-    grader = subprocess.Popen(words, cwd=tmp_path, env=here)
-    wait_for(lambda: processes_named(name))
-    grader.kill()
-    grader.wait()
-    wait_for(lambda: not processes_named(name), seconds=5)
 
 
 def test_the_next_notebook_finds_nothing_of_the_one_before():
