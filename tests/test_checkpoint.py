@@ -183,7 +183,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(train, 
     """From step 6 instead of 8; the rows of 7 and 8 are dropped and written again, equal."""
     rows, weights = rows_in(run), load_file(run / "model/model.safetensors")
     DAMAGES[name](run / "checkpoint/step-00000008")
-    with pytest.warns(UserWarning, match=r"step-00000008 is damaged \(.*\) and passed over"):
+    with pytest.warns(UserWarning, match=r"step-00000008 is damaged \(.*\); the one before it is used"):
         again = train(output_dir=run, resume=True, **SETTINGS)
     assert [row["step"] for row in again] == [7, 8]
     assert rows_in(run) == rows

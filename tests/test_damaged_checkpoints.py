@@ -151,7 +151,9 @@ def test_a_damaged_checkpoint_is_told_in_one_line_and_the_one_before_it_taken(re
         warnings.simplefilter("always")
         step, state = resume(run)
     (line,) = [str(warning.message) for warning in told]
-    assert line.startswith(f"{run}/checkpoint/step-00000008 is damaged (") and line.endswith(") and passed over")
+    assert line.startswith(f"{run}/checkpoint/step-00000008 is damaged (") and line.endswith(
+        "); the one before it is used"
+    )
     assert "\n" not in line and len(line) < 400
     assert step == 6 and same(state, load_file(run / "checkpoint/step-00000006/state.safetensors"))
     assert [row["step"] for row in rows_in(run)] == list(range(7))
@@ -196,7 +198,7 @@ def test_a_step_that_the_run_does_not_have_is_damage_also_where_name_and_details
     (run / "checkpoint/step-00000008").rename(run / f"checkpoint/step-{step:08d}")
     if step == 0:
         shutil.rmtree(run / "checkpoint/step-00000006")
-    with pytest.warns(UserWarning, match=rf"it is of step {step}, and the run has the steps 1 to 8\) and passed over"):
+    with pytest.warns(UserWarning, match=rf"it is of step {step}, and the run has the steps 1 to 8\); the one before"):
         assert resume(run)[0] == (6 if step else None)
 
 

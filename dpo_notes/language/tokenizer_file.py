@@ -13,7 +13,7 @@ LOOKS_AROUND = ("(?", r"\b", r"\B", r"\G", r"\K")  # what a match of no characte
 
 
 def check_tokenizer_file(content: dict, *, name: str) -> None:
-    """Raise InputError for a tokenizer.json whose steps multiply a text, or try too much. `name`: the file's, to be told.
+    """Raise InputError for a tokenizer.json whose steps multiply a text, or try too much. `name`: the file's, for the message.
 
     A chain of six "a" -> "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" makes 729 million characters of one, and memory ends before
     time does. What is not of the right form is left to the library, which refuses it.

@@ -22,7 +22,7 @@ def token_ids(
     for part in _parts(texts):
         seconds = SECONDS_AT_ONCE * max(1.0, sum(map(len, part)) / CHARACTERS_AT_ONCE)
         # Not verbose, because transformers would warn of texts longer than the context, which are cut by our own rule.
-        found += _told_in_one_line(
+        found += _within(
             lambda part=part: tokenizer(part, add_special_tokens=add_special_tokens, verbose=False)["input_ids"],
             seconds=seconds,
             doing=f"turn {len(part)} texts into tokens",
@@ -32,7 +32,7 @@ def token_ids(
 
 def texts_of(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) -> list[str]:
     """The text of each row of token ids, without special tokens. Raises InputError where the tokenizer fails."""
-    return _told_in_one_line(
+    return _within(
         lambda: [tokenizer.decode(list(ids), skip_special_tokens=True) for ids in rows],
         seconds=SECONDS_AT_ONCE * max(1.0, sum(map(len, rows)) / CHARACTERS_AT_ONCE),
         doing=f"turn {len(rows)} rows of tokens into text",
@@ -53,7 +53,7 @@ def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
         yield part
 
 
-def _told_in_one_line(call: Callable[[], T], *, seconds: float, doing: str) -> T:
+def _within(call: Callable[[], T], *, seconds: float, doing: str) -> T:
     try:
         return run_native(call, seconds=seconds)
     except OverLimit:

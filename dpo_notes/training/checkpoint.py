@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.claim import claim
 from dpo_notes.training.device import from_main_process
-from dpo_notes.training.identity import differences, told
+from dpo_notes.training.identity import differences, in_one_line
 from dpo_notes.training.output_folder import atomic_folder, check_folder, check_replaceable, replaced_file, take_folder
 from dpo_notes.training.saved_state import (
     Damaged,
@@ -78,7 +78,7 @@ class RunFolder:
                 tensors = read_tensors(folder, details, last_step=last_step)
                 load_state(tensors, self._parameters(model), optimizer)
             except Damaged as damage:
-                self._warn(f"{folder} is damaged ({damage}) and passed over")
+                self._warn(f"{folder} is damaged ({damage}); the one before it is used")
                 continue
             step = details.step
             break
@@ -164,7 +164,9 @@ class RunFolder:
             except Damaged:
                 continue  # `restore` tells
             if found := differences(theirs, json.loads(json.dumps(self.identity))):
-                raise InputError(f"{folder} is of another run: {told(found)}; expected the same, or another folder")
+                raise InputError(
+                    f"{folder} is of another run: {in_one_line(found)}; expected the same, or another folder"
+                )
 
     def _taken(self) -> InputError:
         return InputError(f"{self.path} holds a run already; resume it (--resume), or give another folder")

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from transformers import PreTrainedModel
 
-TOLD, LONGEST = 5, 200  # differences that are told, and characters of a value: a file may say anything
+SHOWN, LONGEST = 5, 200  # differences in a message, and characters of a value: a file may say anything
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
 SHORT.maxlist = SHORT.maxtuple = 20
@@ -59,9 +59,9 @@ def differences(theirs: dict, ours: dict) -> list[str]:
     return found
 
 
-def told(found: Sequence[str]) -> str:
+def in_one_line(found: Sequence[str]) -> str:
     """Differences in one line, the first few of many."""
-    return "; ".join([*found[:TOLD], *[f"and {len(found) - TOLD} more"] * (len(found) > TOLD)])
+    return "; ".join([*found[:SHOWN], *[f"and {len(found) - SHOWN} more"] * (len(found) > SHOWN)])
 
 
 def _short(value: object) -> str:

@@ -1,7 +1,7 @@
 """A checkpoint on disk: weights and the optimizer's state after one step, in a folder that is whole or not there.
 
 Its name, `step-` and eight digits, says the step. Its two files are all that is ever written or removed there. The
-checksum finds damage, not forgery: whoever can write into the folder can also make a checksum.
+checksum finds damage, not forgery: anybody who can write into the folder can also make a checksum.
 """
 
 import json

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from dpo_notes.maths.errors import InputError
-from dpo_notes.training.identity import differences, told
+from dpo_notes.training.identity import differences, in_one_line
 
 Result = dict[str, object]
 
@@ -29,7 +29,7 @@ class JobFolder:
             raise InputError(f"{self._file(name)} is damaged ({error}); expected a job's result: remove it") from error
         if found := differences(theirs, json.loads(json.dumps(identity))):
             raise InputError(
-                f"{self._file(name)} is of another experiment: {told(found)}; expected the same, or another folder"
+                f"{self._file(name)} is of another experiment: {in_one_line(found)}; expected the same, or another folder"
             )
         return True
 
