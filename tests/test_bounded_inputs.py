@@ -220,3 +220,11 @@ def test_what_is_written_to_the_standard_error_meanwhile_comes_out_afterwards(ca
     with pytest.raises(Panicked, match="why"):  # native code panics with what is no Exception, and writes pages
         run_native(lambda: speak(SystemExit), seconds=9)
     assert capfd.readouterr().err == ""
+
+
+def test_the_alarm_and_its_hook_are_the_hosts_again_afterwards():
+    before = signal.getsignal(signal.SIGVTALRM), sys.unraisablehook, signal.getitimer(signal.ITIMER_VIRTUAL)
+    assert run_python(lambda: 1, seconds=5, extra_bytes=2**30) == 1
+    with pytest.raises(OverLimit):
+        run_python(lambda: [None for _ in iter(int, 1)], seconds=0.1, extra_bytes=2**32)
+    assert (signal.getsignal(signal.SIGVTALRM), sys.unraisablehook, signal.getitimer(signal.ITIMER_VIRTUAL)) == before

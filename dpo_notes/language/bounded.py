@@ -81,21 +81,21 @@ def _alarms_reach_us() -> bool:
 
 
 def _until_alarm(call: Callable[[], T], seconds: float) -> T:
-    _hear_alarms()
-    earlier = signal.setitimer(signal.ITIMER_VIRTUAL, seconds, AGAIN)
-    try:
+    with _alarms_heard():
+        earlier = signal.setitimer(signal.ITIMER_VIRTUAL, seconds, AGAIN)
         try:
-            return call()
-        finally:
+            try:
+                return call()
+            finally:
+                signal.setitimer(signal.ITIMER_VIRTUAL, *earlier)
+        except OverLimit:  # perhaps while the timer was being put back
             signal.setitimer(signal.ITIMER_VIRTUAL, *earlier)
-    except OverLimit:  # perhaps while the timer was being put back
-        signal.setitimer(signal.ITIMER_VIRTUAL, *earlier)
-        raise
+            raise
 
 
-@cache
-def _hear_alarms() -> None:
-    """SIGVTALRM is ours from now on: putting the handler in place each time would take a quarter as long as a template."""
+@contextlib.contextmanager
+def _alarms_heard() -> Iterator[None]:
+    """Meanwhile SIGVTALRM is ours. It and the hook below belong to the host program, so both are put back."""
 
     def raise_over_limit(number: int, frame: FrameType | None) -> None:
         raise OverLimit
@@ -106,7 +106,12 @@ def _hear_alarms() -> None:
 
     # An alarm while memory is being freed is lost, and Python would write lines about it; it is repeated soon.
     say, sys.unraisablehook = sys.unraisablehook, say_unless_over_limit
-    signal.signal(signal.SIGVTALRM, raise_over_limit)
+    handler = signal.signal(signal.SIGVTALRM, raise_over_limit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGVTALRM, handler or signal.SIG_DFL)  # None: one that was not made in Python
+        sys.unraisablehook = say
 
 
 def _until_traced(call: Callable[[], T], seconds: float) -> T:
