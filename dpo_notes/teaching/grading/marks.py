@@ -48,9 +48,7 @@ def mark_all(
 
 
 def mark(submission: Submission, limits: Limits, *, hidden: Sequence[Path] = ()) -> Marked:
-    """One submission, marked; one that cannot be run has every exercise not tried, and a remark. Whatever goes wrong with
-    it is its own remark, and nobody else's.
-    """
+    """One submission, marked. Whatever goes wrong with it is a remark, its exercises not tried, and nobody else's matter."""
     exercises = exercises_of(submission.number)
     said, remark = Said(finished=True), submission.problem
     if exercises and not submission.problem:
