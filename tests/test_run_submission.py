@@ -53,7 +53,6 @@ def test_what_it_takes_is_bounded_for_all_its_processes(name):
     start = time.monotonic()
     said = run(cell, seconds=8)
     assert words in "; ".join([said.stopped, *said.errors])
-    assert said.stopped or said.finished or said.errors
     assert time.monotonic() - start < 60
 
 

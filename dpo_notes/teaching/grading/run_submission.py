@@ -23,9 +23,9 @@ from dpo_notes.teaching.grading.submissions import Submission
 
 SAID_AT_MOST = 4 * 2**20  # bytes of all that a notebook's process says
 STARTING = 120  # seconds that the process gets beforehand, to load torch
-THREADS = 48  # that one notebook may have besides PyTorch's; solutions take 6
+THREADS = 48  # that one notebook may have besides PyTorch's; the solution of 09 has 10 in all
 LEAST_FREE = 2**28  # bytes of memory that the machine must keep, whatever took the others
-LINES = 10_000  # that a notebook's process may say; the largest has some twenty
+LINES = 10_000  # of all that it says; an answer takes one
 FILES, FILE_SIZE = 256, 256 * 2**20  # open files, and bytes of one file
 WATCHED_EVERY = 0.02  # seconds
 WORDS = ("-m", "dpo_notes.teaching.grading.notebook_process")

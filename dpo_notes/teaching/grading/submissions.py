@@ -16,7 +16,7 @@ CHECK = re.compile(r"\bcheck\(\s*[\"'](\d\d)\.\d+[\"']")
 LARGEST, LARGEST_CODE = (
     16 * 2**20,
     1_000_000,
-)  # bytes of a notebook, characters of its code; the series has 1 MB, 30,000
+)  # bytes of a notebook, characters of its code; the series has up to 0.8 MB, 24,509
 DEEPEST = 16  # folders within each other
 MOST = 64  # notebooks in one student's folder
 
