@@ -10,7 +10,8 @@ from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parent.parent
+from dpo_notes.places import ROOT
+
 BRANCH = "main"
 FIRST = "notebooks/00_start_here.ipynb"
 COLAB = "colab"  # the id of the cell that fetches the package on Colab, where a notebook comes alone

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parent.parent
+from dpo_notes.places import ROOT
+
 LISTS = [ROOT / "requirements.txt", ROOT / "tests" / "requirements.txt", ROOT / "authoring" / "site-requirements.txt"]
 INDEX = "https://pypi.org/pypi"
 TIMEOUT, AT_ONCE = 20, 8  # seconds for an answer; questions at a time

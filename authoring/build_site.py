@@ -15,20 +15,17 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # for those who start this file by its path
-
 import nbformat
+from addresses import repository
+from site_explorers import draw_explorers
+from site_pages import page_of
 from sphinx.cmd.build import build_main
 
-from authoring.addresses import repository
-from authoring.site_explorers import draw_explorers
-from authoring.site_pages import page_of
-from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.harmless import for_terminal
+from dpo_notes.places import NOTEBOOKS, ROOT
 from dpo_notes.training.output_folder import atomic_folder
 
-NOTEBOOKS = ROOT / "notebooks"
 SITE = ROOT / "build" / "site"
 ASSETS = ROOT / "authoring" / "site"
 MATHJAX = (

@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from dpo_notes.places import ROOT
+
 TORCH = "torch==2.13.0"  # one release for everybody, so that results can be compared
 CUDA = ("cuda-", "nvidia-", "triton==")
 COMPILE = "uv pip compile --universal --fork-strategy fewest --python-version 3.11 pyproject.toml"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import ipywidgets as W
 from IPython.core.interactiveshell import InteractiveShell
+from notebook_page import Page
 from PIL import Image
 
 from dpo_notes.teaching.grid import CHOICES, named_values
 from dpo_notes.teaching.live import Explorer
-from tests.notebook_page import Page
 
 COLOURS = 256  # in a picture: nobody sees the difference, and it is a quarter smaller
 

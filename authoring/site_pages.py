@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 
 import nbformat
+from addresses import binder, colab, source
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_output
 from PIL import Image
 
-from authoring.addresses import ROOT, binder, colab, source
+from dpo_notes.places import ROOT
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 

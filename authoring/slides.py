@@ -12,20 +12,17 @@ import sys
 from html import escape
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # for those who start this file by its path
-
 import nbformat
+from deck_files import copy_files
 from nbconvert import SlidesExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 
-from authoring.deck_files import copy_files
-from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.harmless import for_terminal
+from dpo_notes.places import NOTEBOOKS, ROOT
 from dpo_notes.training.output_folder import atomic_folder
 
-NOTEBOOKS = ROOT / "notebooks"
 SLIDES = ROOT / "build" / "slides"
 TEMPLATES = Path(__file__).resolve().parent
 UNSEEN = "deck-without-source"  # the tag of cells whose code is left out

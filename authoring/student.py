@@ -10,15 +10,13 @@ import shutil
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # for those who start this file by its path
-
 import nbformat
+from addresses import COLAB, notebooks
 from nbformat import NotebookNode
 
-from authoring.addresses import COLAB, notebooks
-from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.harmless import for_terminal
+from dpo_notes.places import ROOT
 from dpo_notes.training.output_folder import atomic_folder, check_folder
 
 STUDENT = ROOT / "build" / "student"

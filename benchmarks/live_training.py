@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT / "tests"), str(ROOT)]
+sys.path += [str(ROOT / "authoring"), str(ROOT)]
 
 import results
 from lab_page import COUNT_PICTURES, browser, close, explorers, explorers_only, lab, open_and_run

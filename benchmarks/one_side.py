@@ -19,10 +19,10 @@ import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
 from trl_run import in_our_order, train_with_trl
 
-from dpo_notes.language.embedded import DATA
-from dpo_notes.language.encode import EncodedPair, encode_pairs
 from dpo_notes.language.load import frozen_copy, fuse_gelu, load_model
-from dpo_notes.language.pairs import PreferencePair, load_pairs
+from dpo_notes.pairs.embedded import DATA
+from dpo_notes.pairs.encode import EncodedPair, encode_pairs
+from dpo_notes.pairs.load import PreferencePair, load_pairs
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
 

@@ -4,7 +4,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from dpo_notes.training.frontier.record import circumstances
+from dpo_notes.experiments.frontier.record import circumstances
 
 FILE = Path(__file__).with_name("RESULTS.md")
 BEGINNING = """# Results, as they were printed

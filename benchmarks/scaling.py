@@ -16,7 +16,7 @@ import results
 from compare_trl import run
 from one_side import OURS, TRL_TUNED, Work
 
-from dpo_notes.teaching.plots import POLICY, REFERENCE, open_axes
+from dpo_notes.plots.runs import POLICY, REFERENCE, open_axes
 
 PICTURE = Path(__file__).with_name("scaling.png")
 BASE = Work(prompt=(50, 50), response=(25, 25), steps=8)

@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT / "tests")]
+sys.path += [str(ROOT / "authoring")]
 
 import results
 from lab_page import browser

@@ -10,9 +10,9 @@ import datasets
 import trl
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from dpo_notes.language.encode import encode_pairs
 from dpo_notes.language.load import context_length
-from dpo_notes.language.pairs import PreferencePair
+from dpo_notes.pairs.encode import encode_pairs
+from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.order import epoch_steps
 

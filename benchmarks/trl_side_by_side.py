@@ -12,12 +12,12 @@ from importlib.metadata import version
 import torch
 from trl_run import in_our_order, train_with_trl
 
-from dpo_notes.language.embedded import DATA
+from dpo_notes.experiments.frontier.record import circumstances, write_record
 from dpo_notes.language.load import frozen_copy, load_model
-from dpo_notes.language.pairs import PreferencePair, load_pairs
+from dpo_notes.pairs.embedded import DATA
+from dpo_notes.pairs.load import PreferencePair, load_pairs
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
-from dpo_notes.training.frontier.record import circumstances, write_record
 
 FILE = DATA / "recorded" / "trl-side-by-side" / "run.json"
 COMMAND = "python benchmarks/trl_side_by_side.py"

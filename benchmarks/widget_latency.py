@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT / "tests"), str(ROOT)]
+sys.path += [str(ROOT / "authoring"), str(ROOT)]
 
 import ipywidgets as W
 import nbformat

@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Sequence
 
 from dpo_notes import __version__
-from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.harmless import for_terminal
 
 COMMANDS = ("train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "frontier", "grade", "lab", "doctor")
 EXAMPLES = """examples:

@@ -29,7 +29,7 @@ def documents() -> list:
     """200 documents of the review world."""
     import torch
 
-    from dpo_notes.worlds.reviews import sample_documents
+    from dpo_notes.worlds.reviews.world import sample_documents
 
     return sample_documents(200, generator=torch.Generator().manual_seed(0))
 
@@ -74,7 +74,7 @@ def tiny_model(new_tiny_model):
 @pytest.fixture(scope="session")
 def tiny_pairs(documents) -> list:
     """24 comparisons of the review world, none cut by `tiny_model`'s context: a prompt, its response and another's."""
-    from dpo_notes.language.pairs import PreferencePair
+    from dpo_notes.pairs.load import PreferencePair
 
     short = [document for document in documents if document.prompt and len(document.text) < 170][:25]
     return [PreferencePair(a.prompt, a.response, b.response) for a, b in pairwise(short)]

@@ -7,8 +7,8 @@ from intervals import deviations
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from dpo_notes.language.batches import collate
 from dpo_notes.language.score import response_token_logps
+from dpo_notes.pairs.batches import collate
 
 WORDS = ("<end>", "a", "b", "c", "d")
 END, LONGEST = 0, 3

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
+from dpo_notes.experiments.frontier.plan import FrontierConfig, jobs_of
+from dpo_notes.experiments.frontier.run import run_job
+from dpo_notes.experiments.frontier.setting import setting_digests
 from dpo_notes.training.config import DPOConfig
-from dpo_notes.training.frontier.plan import FrontierConfig, jobs_of
-from dpo_notes.training.frontier.run import run_job
-from dpo_notes.training.frontier.setting import setting_digests
 from dpo_notes.training.output_folder import take_folder
 from dpo_notes.training.ppo import PPOConfig
 from dpo_notes.training.reward_model import RewardModelConfig

@@ -1,12 +1,11 @@
 """Notebooks as a class returns them."""
 
-from pathlib import Path
-
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
 
-NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-IMPORT = "from dpo_notes.teaching.exercises.checking import check"
+from dpo_notes.places import NOTEBOOKS
+
+IMPORT = "from dpo_notes.teaching.checking import check"
 RIGHT_ANSWER = f"{IMPORT}\ncheck('00.2', 0.75)"
 
 

@@ -38,7 +38,7 @@ def train(start) -> Callable:
 def process() -> Callable:
     """process(function, *arguments, **keywords): a started process, forked from a clean one with the imports made."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["runs", "dpo_notes.commands.training_run"])
+    context.set_forkserver_preload(["runs", "dpo_notes.commands.train_run"])
 
     def start(function, *arguments, **keywords):
         child = context.Process(target=function, args=arguments, kwargs=keywords)

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 
 from dpo_notes.cli import main
 from dpo_notes.language.load import frozen_copy, load_model
-from dpo_notes.language.pairs import load_pairs
+from dpo_notes.pairs.load import load_pairs
 from dpo_notes.training import checkpoint, saved_state
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo

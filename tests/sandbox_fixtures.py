@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def bubblewrap() -> None:
     """Skips with the reason where there is no sandbox; fails where one is required."""
-    from dpo_notes.teaching.grading import sandbox
+    from dpo_notes.grading import sandbox
 
     if problem := sandbox.why_not():
         pytest.fail(problem) if os.environ.get("DPO_NOTES_SANDBOX") == "required" else pytest.skip(problem)

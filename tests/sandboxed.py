@@ -1,12 +1,12 @@
 """A few lines of a notebook, run in the sandbox."""
 
-from dpo_notes.teaching.exercises.checking import exercises_of
-from dpo_notes.teaching.grading.run_submission import Limits, Said, run_submission
-from dpo_notes.teaching.grading.submissions import Submission
+from dpo_notes.grading.run_submission import Limits, Said, run_submission
+from dpo_notes.grading.submissions import Submission
+from dpo_notes.teaching.checking import exercises_of
 
 START = """
 import ctypes, os, sys
-from dpo_notes.teaching.exercises.checking import check
+from dpo_notes.teaching.checking import check
 libc = ctypes.CDLL(None, use_errno=True)
 def tried(call, *arguments):
     "The name of the error, or what came."

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from dpo_notes.language.embedded import EMBEDDED, data_folder
 from dpo_notes.language.generate import sample
 from dpo_notes.language.load import load_model
-from dpo_notes.language.pairs import load_pairs
 from dpo_notes.maths.bradley_terry import preference_probability
-from dpo_notes.worlds import reviews
+from dpo_notes.pairs.embedded import EMBEDDED, data_folder
+from dpo_notes.pairs.load import load_pairs
+from dpo_notes.worlds.reviews import world as reviews
 
 MEGABYTE = 1_000_000
 

@@ -9,9 +9,9 @@ from test_resume import CHANGES, PLACES
 from test_sturdy_inputs import ALLOWED, BAD_FILES, BAD_MODELS, BAD_SETTINGS
 
 from dpo_notes.cli import parser
+from dpo_notes.places import ROOT
 from dpo_notes.training.losses_by_name import LOSSES
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,15 +11,15 @@ from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from dpo_notes.commands.report import write_samples
-from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.load import PreferencePair
+from dpo_notes.places import ROOT
 from dpo_notes.teaching.labelling import Labeller, unlabelled
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.teaching.picture import Picture
 from dpo_notes.teaching.predict import KEPT, predict
 from dpo_notes.teaching.side_by_side import SideBySide
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = sorted((ROOT / "dpo_notes").rglob("*.py"))
 PROGRAMS = [*PACKAGE, ROOT / "run.py", *sorted((ROOT / "authoring").glob("*.py"))]
 PROGRAMS += sorted((ROOT / "benchmarks").glob("*.py"))

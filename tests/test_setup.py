@@ -11,9 +11,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pins import CUDA, TORCH
 
 import run
-from authoring.pins import CUDA, TORCH
 from dpo_notes import cli
 
 PROJECT = tomllib.loads((run.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

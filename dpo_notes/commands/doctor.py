@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.harmless import for_terminal
 
 EMBEDDED_FILES = (
     "gpt2-embedded/config.json",
@@ -132,7 +132,7 @@ def check_device() -> list[Finding]:
 
 def check_data() -> list[Finding]:
     """The embedded model and comparisons, which everything needs that runs offline."""
-    from dpo_notes.language.embedded import data_folder
+    from dpo_notes.pairs.embedded import data_folder
 
     mend = "get a whole clone of the repository (in one that you have: `git checkout -- data`)"
     try:

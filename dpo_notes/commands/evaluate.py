@@ -8,7 +8,7 @@ examples:
 import argparse
 
 from dpo_notes.commands.splits import add_on_bad_row, read_pairs, split_to_judge_by
-from dpo_notes.language.embedded import EMBEDDED
+from dpo_notes.pairs.embedded import EMBEDDED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,11 +29,11 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from dpo_notes.commands.report import best_accuracy
-    from dpo_notes.language.batches import in_order_of_length
-    from dpo_notes.language.chat import render
-    from dpo_notes.language.encode import encode_pairs
     from dpo_notes.language.load import context_length, load_model
     from dpo_notes.maths.errors import InputError
+    from dpo_notes.pairs.batches import in_order_of_length
+    from dpo_notes.pairs.chat import render
+    from dpo_notes.pairs.encode import encode_pairs
     from dpo_notes.training.config import DPOConfig
     from dpo_notes.training.device import new_accelerator
     from dpo_notes.training.dpo import evaluate_pairs

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dpo_notes.language.embedded import data_folder
-from dpo_notes.language.harmless import for_terminal
+from dpo_notes.experiments.frontier.folder import JobFolder
+from dpo_notes.experiments.frontier.plan import FULL, QUICK, FrontierConfig
+from dpo_notes.experiments.frontier.record import Record, circumstances, gather, write_record
+from dpo_notes.experiments.frontier.run import Progress, run_frontier
+from dpo_notes.experiments.frontier.workers import JobFailed
 from dpo_notes.maths.errors import InputError
-from dpo_notes.teaching.frontier_plots import METHODS, frontier_picture, seed_means
+from dpo_notes.pairs.embedded import data_folder
+from dpo_notes.pairs.harmless import for_terminal
+from dpo_notes.plots.frontier import METHODS, frontier_picture, seed_means
 from dpo_notes.training.device import process_state
-from dpo_notes.training.frontier.folder import JobFolder
-from dpo_notes.training.frontier.plan import FULL, QUICK, FrontierConfig
-from dpo_notes.training.frontier.record import Record, circumstances, gather, write_record
-from dpo_notes.training.frontier.run import Progress, run_frontier
-from dpo_notes.training.frontier.workers import JobFailed
 from dpo_notes.training.output_folder import check_folder, replaced_file, take_folder
 
 

@@ -37,14 +37,14 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the processor to the notebooks
     import torch
 
-    from dpo_notes.language.harmless import for_terminal
+    from dpo_notes.grading import sandbox
+    from dpo_notes.grading.marks import mark_all
+    from dpo_notes.grading.run_submission import Limits
+    from dpo_notes.grading.submissions import submissions
+    from dpo_notes.grading.table import tabled, words_file
     from dpo_notes.maths.errors import InputError
-    from dpo_notes.teaching.exercises.checking import exercises_of
-    from dpo_notes.teaching.grading import sandbox
-    from dpo_notes.teaching.grading.marks import mark_all
-    from dpo_notes.teaching.grading.run_submission import Limits
-    from dpo_notes.teaching.grading.submissions import submissions
-    from dpo_notes.teaching.grading.table import tabled, words_file
+    from dpo_notes.pairs.harmless import for_terminal
+    from dpo_notes.teaching.checking import exercises_of
 
     for option, most in AT_MOST.items():
         value = getattr(args, option)

@@ -6,12 +6,9 @@ examples:
 """
 
 import argparse
-from pathlib import Path
 
-import dpo_notes
 from dpo_notes.maths.errors import InputError
-
-NOTEBOOKS = Path(dpo_notes.__file__).resolve().parent.parent / "notebooks"
+from dpo_notes.places import NOTEBOOKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ import argparse
 from pathlib import Path
 
 from dpo_notes.commands.splits import add_on_bad_row
-from dpo_notes.language.embedded import EMBEDDED
+from dpo_notes.pairs.embedded import EMBEDDED
 
 TRUE_REWARD = "true"
 

@@ -23,16 +23,16 @@ from dpo_notes.commands.runs import (
     write_config,
 )
 from dpo_notes.commands.splits import load_splits, words_on_bad_row
-from dpo_notes.language.chat import chat_template, render
 from dpo_notes.language.load import frozen_copy, load_model
 from dpo_notes.language.reward_head import load_reward_model, reward_of
 from dpo_notes.maths.errors import InputError
-from dpo_notes.teaching.rollout_plots import rollout_curves
+from dpo_notes.pairs.chat import chat_template, render
+from dpo_notes.plots.rollouts import rollout_curves
 from dpo_notes.training.device import process_state
 from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.training.ppo import PPOConfig, train_ppo
 from dpo_notes.training.rollout import RewardFunction
-from dpo_notes.worlds import reviews
+from dpo_notes.worlds.reviews import world as reviews
 
 SHOWN_SAMPLES = 12
 

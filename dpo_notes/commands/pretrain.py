@@ -11,7 +11,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from dpo_notes.language.embedded import DATA
+from dpo_notes.pairs.embedded import DATA
 
 CORPUS_FOLDER, MODEL_FOLDER, COMPARISONS_FOLDER = PARTS = ("corpus", "gpt2-embedded", "comparisons")
 PART = "a part of a world"  # the maker of these folders, which are replaced as a whole
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     from dpo_notes.training.output_folder import atomic_folder, take_folder
     from dpo_notes.training.pretrain import PretrainConfig, new_model, train_tokenizer
-    from dpo_notes.worlds import reviews
+    from dpo_notes.worlds.reviews import world as reviews
 
     disable_progress_bar()  # of transformers, which would draw one for each file it writes
     config = PretrainConfig(seed=args.seed, **({} if args.steps is None else {"steps": args.steps}))
@@ -96,8 +96,8 @@ def write_comparisons(output: Path, model, tokenizer, generator) -> None:
     """Draw comparisons/train.jsonl and comparisons/test.jsonl from the model."""
     import json
 
-    from dpo_notes.language.comparisons import draw_comparisons
-    from dpo_notes.language.files import COLUMNS
+    from dpo_notes.experiments.comparisons import draw_comparisons
+    from dpo_notes.pairs.files import COLUMNS
     from dpo_notes.training.output_folder import atomic_folder
 
     with atomic_folder(output / COMPARISONS_FOLDER, maker=PART) as folder:
@@ -113,7 +113,7 @@ def describe(model, tokenizer, generator) -> str:
     import torch
 
     from dpo_notes.language.generate import sample
-    from dpo_notes.worlds import reviews
+    from dpo_notes.worlds.reviews import world as reviews
 
     prompts = reviews.sample_prompts(1000, generator=generator)
     answers = sample(model, tokenizer, prompts, generator=generator, max_new_tokens=96)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dpo_notes.language.harmless import for_markdown
-from dpo_notes.language.pairs import PreferencePair
+from dpo_notes.pairs.harmless import for_markdown
+from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.evaluate import bayes_accuracy
 from dpo_notes.training.output_folder import replaced_file
-from dpo_notes.worlds import reviews
+from dpo_notes.worlds.reviews import world as reviews
 
 Rows = Sequence[Mapping[str, float]]
 

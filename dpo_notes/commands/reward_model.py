@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 
 from dpo_notes.commands.splits import add_on_bad_row
-from dpo_notes.language.embedded import EMBEDDED
+from dpo_notes.pairs.embedded import EMBEDDED
 
 # Tuned on the embedded world for two epochs: more learning rate or larger batches gain nothing on held-out pairs.
 EMBEDDED_PRESET = {"learning_rate": 6e-4, "batch_size": 32, "epochs": 2, "max_length": 128, "eval_every": 47}

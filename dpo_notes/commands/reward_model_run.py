@@ -21,13 +21,13 @@ from dpo_notes.commands.runs import (
     write_config,
 )
 from dpo_notes.commands.splits import load_splits, words_on_bad_row
-from dpo_notes.language.chat import chat_template, render
 from dpo_notes.language.load import load_model
-from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.language.reward_head import new_reward_model, reward_of
 from dpo_notes.maths.bradley_terry import margin_correlation, preference_entropy, preference_probability
 from dpo_notes.maths.calibration import Reliability, expected_calibration_error, reliability
-from dpo_notes.teaching.plots import reward_model_curves
+from dpo_notes.pairs.chat import chat_template, render
+from dpo_notes.pairs.load import PreferencePair
+from dpo_notes.plots.runs import reward_model_curves
 from dpo_notes.training.device import process_state
 from dpo_notes.training.evaluate import bayes_accuracy
 from dpo_notes.training.output_folder import replaced_file

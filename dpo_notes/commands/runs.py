@@ -16,10 +16,10 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.embedded import EMBEDDED
 from dpo_notes.language.generate import sample
-from dpo_notes.language.harmless import for_terminal
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.embedded import EMBEDDED
+from dpo_notes.pairs.harmless import for_terminal
 from dpo_notes.training.checkpoint import check_run_folder
 from dpo_notes.training.device import from_main_process, process_state
 from dpo_notes.training.output_folder import replaced_file

@@ -9,7 +9,7 @@ examples:
 
 import argparse
 
-from dpo_notes.language.embedded import EMBEDDED
+from dpo_notes.pairs.embedded import EMBEDDED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from dpo_notes.language.generate import sample
-    from dpo_notes.language.harmless import for_terminal
     from dpo_notes.language.load import load_model
+    from dpo_notes.pairs.harmless import for_terminal
 
     model, tokenizer = load_model(args.model)
     prompts = [prompt for prompt in args.prompt for _ in range(args.count)]

@@ -4,8 +4,8 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from dpo_notes.language.embedded import EMBEDDED
-from dpo_notes.language.pairs import ON_BAD_ROW, PreferencePair, load_pairs
+from dpo_notes.pairs.embedded import EMBEDDED
+from dpo_notes.pairs.load import ON_BAD_ROW, PreferencePair, load_pairs
 
 HELD_OUT_SHARE, HELD_OUT_LIMIT = 0.1, 500
 
@@ -29,7 +29,7 @@ def words_on_bad_row(args: argparse.Namespace) -> list[str]:
 
 def read_pairs(args: argparse.Namespace, tokenizer, name: str, split: str | None = None) -> Pairs:
     """The comparisons of this name, with bad rows as --on-bad-row says: also those that this tokenizer cannot take."""
-    from dpo_notes.language.encode import texts_to_encode
+    from dpo_notes.pairs.encode import texts_to_encode
 
     return load_pairs(name, split, on_bad_row=args.on_bad_row, check=partial(texts_to_encode, tokenizer))
 
@@ -43,7 +43,7 @@ def load_splits(args: argparse.Namespace, tokenizer, *, seed: int) -> tuple[Pair
     """(training pairs, held-out pairs): the second from --eval-data, or the repository's test file, or held out here."""
     import torch
 
-    from dpo_notes.language.split import hold_out
+    from dpo_notes.pairs.split import hold_out
 
     pairs = read_pairs(args, tokenizer, args.data)
     if args.eval_data is not None:

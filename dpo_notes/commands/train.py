@@ -20,7 +20,7 @@ import argparse
 from pathlib import Path
 
 from dpo_notes.commands.splits import add_on_bad_row
-from dpo_notes.language.embedded import EMBEDDED
+from dpo_notes.pairs.embedded import EMBEDDED
 
 # Tuned on the embedded world: reward well above the base model's while the texts stay grammatical.
 EMBEDDED_PRESET = {
@@ -53,6 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, with a progress bar; then say what was gained, what it cost, and where everything is."""
-    from dpo_notes.commands.training_run import train
+    from dpo_notes.commands.train_run import train
 
     return train(args)

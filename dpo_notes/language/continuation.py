@@ -5,9 +5,9 @@ import math
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.load import context_length
-from dpo_notes.language.tokenizing import texts_of
+from dpo_notes.pairs.encode import encode_prompts
+from dpo_notes.pairs.tokenizing import texts_of
 
 
 class Continuation:

@@ -8,10 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.load import context_length
-from dpo_notes.language.tokenizing import texts_of
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.encode import encode_prompts
+from dpo_notes.pairs.tokenizing import texts_of
 
 PROMPTS_PER_FORWARD = 128
 

@@ -13,13 +13,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.activations import NewGELUActivation
 from transformers.utils import cached_file, logging
 
-from dpo_notes.language.bounded import OverLimit, run_native
-from dpo_notes.language.embedded import EMBEDDED, data_folder
-from dpo_notes.language.hub import why_hub_is_silent
 from dpo_notes.language.model_folder import check_folder, check_size
-from dpo_notes.language.tokenizing import texts_of, token_ids
-from dpo_notes.language.wording import kind_of, one_line
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.bounded import OverLimit, run_native
+from dpo_notes.pairs.embedded import EMBEDDED, data_folder
+from dpo_notes.pairs.hub import why_hub_is_silent
+from dpo_notes.pairs.tokenizing import texts_of, token_ids
+from dpo_notes.pairs.wording import kind_of, one_line
 
 SECONDS_TO_LOAD_TOKENIZER = 120.0  # ordinary ones take less than one, those of tens of megabytes some seconds
 _QUIETLY = {f"_raise_exceptions_for_{kind}": False for kind in ("missing_entries", "gated_repo", "connection_errors")}

@@ -11,10 +11,10 @@ from torch import nn
 from transformers import AutoConfig
 from transformers.initialization import no_init_weights
 
-from dpo_notes.language.bounded import OverLimit, run_python
 from dpo_notes.language.tokenizer_file import check_tokenizer_file
-from dpo_notes.language.wording import kind_of, one_line
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.bounded import OverLimit, run_python
+from dpo_notes.pairs.wording import kind_of, one_line
 
 TEXT_BYTES = 64 * 2**20  # of a file that is no weights; tokenizers of 250,000 words have half of that
 NESTING = 50  # objects within objects; real files have a few

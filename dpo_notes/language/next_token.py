@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.load import context_length
+from dpo_notes.pairs.encode import encode_prompts
 
 
 @torch.no_grad()

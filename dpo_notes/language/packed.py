@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from transformers import AttentionInterface, PreTrainedModel
 
-from dpo_notes.language.encode import EncodedPair
 from dpo_notes.language.head import predicted_logps, unwrapped
+from dpo_notes.pairs.encode import EncodedPair
 
 # Model types; others may attend in ways that packed_attention does not know, or change logits after the head.
 PACKABLE = ("gpt2", "gpt_neox", "llama")

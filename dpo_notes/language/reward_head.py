@@ -10,11 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.batches import Batch, collate, in_order_of_length
-from dpo_notes.language.encode import encode_responses
 from dpo_notes.language.load import context_length, load_as
-from dpo_notes.language.wording import one_line
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.batches import Batch, collate, in_order_of_length
+from dpo_notes.pairs.encode import encode_responses
+from dpo_notes.pairs.wording import one_line
 
 PADDING = "<|pad|>"
 TEXTS_PER_FORWARD = 32

@@ -7,14 +7,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.batches import Batch, collate_pairs, in_order_of_length
-from dpo_notes.language.encode import EncodedPair, encode_pairs
 from dpo_notes.language.head import head_sees_only, unwrapped
 from dpo_notes.language.load import context_length
 from dpo_notes.language.packed import can_pack, pack_pairs, packed_token_logps
-from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.logps import picked_logps, sequence_logps, token_logps
+from dpo_notes.pairs.batches import Batch, collate_pairs, in_order_of_length
+from dpo_notes.pairs.encode import EncodedPair, encode_pairs
+from dpo_notes.pairs.load import PreferencePair
 
 PAIRS_PER_FORWARD = 16
 

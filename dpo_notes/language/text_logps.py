@@ -7,12 +7,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.batches import collate, in_order_of_length
-from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.load import context_length
-from dpo_notes.language.tokenizing import token_ids
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.logps import sequence_logps, token_logps
+from dpo_notes.pairs.batches import collate, in_order_of_length
+from dpo_notes.pairs.encode import encode_prompts
+from dpo_notes.pairs.tokenizing import token_ids
 
 TEXTS_PER_FORWARD = 32
 

@@ -1,1 +1,1 @@
-"""What a notebook shows."""
+"""The kit that every lesson uses."""

@@ -8,14 +8,8 @@ from pathlib import Path
 import ipywidgets as W
 import torch
 
-from dpo_notes.language.pairs import PreferencePair
-from dpo_notes.teaching.labels import (
-    MY_COMPARISONS,
-    add_comparison,
-    agreement,
-    drop_last_comparison,
-    my_comparisons,
-)
+from dpo_notes.pairs.load import PreferencePair
+from dpo_notes.teaching.labels import MY_COMPARISONS, add_comparison, agreement, drop_last_comparison, my_comparisons
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dpo_notes.language.embedded import DATA
-from dpo_notes.language.pairs import PreferencePair, load_pairs
+from dpo_notes.pairs.embedded import DATA
+from dpo_notes.pairs.load import PreferencePair, load_pairs
 from dpo_notes.training.evaluate import bayes_accuracy
-from dpo_notes.worlds import reviews
+from dpo_notes.worlds.reviews import world as reviews
 
 MY_COMPARISONS = DATA.parent / "runs" / "my_comparisons.jsonl"  # `runs/` is not kept in git
 

@@ -4,8 +4,8 @@ import asyncio
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 
-from dpo_notes.language.wording import one_line
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.wording import one_line
 
 Row = Mapping[str, float]
 

@@ -6,9 +6,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-import dpo_notes
-
-ROOT = Path(dpo_notes.__file__).resolve().parent.parent
+from dpo_notes.places import ROOT
 
 
 class Source:

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.batches import in_order_of_length
-from dpo_notes.language.chat import render
-from dpo_notes.language.encode import encode_pairs
 from dpo_notes.language.load import context_length
-from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.language.score import pair_logps
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss, preference_metrics
+from dpo_notes.pairs.batches import in_order_of_length
+from dpo_notes.pairs.chat import render
+from dpo_notes.pairs.encode import encode_pairs
+from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.device import autocast, new_accelerator

@@ -7,8 +7,8 @@ from functools import lru_cache
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.memory import keeps_freed_memory
 from dpo_notes.training.order import Step, epoch_steps

@@ -8,17 +8,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.batches import collate
-from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.generate import sample_ids
 from dpo_notes.language.load import context_length
 from dpo_notes.language.score import response_logits
-from dpo_notes.language.tokenizing import texts_of
 from dpo_notes.maths.bradley_terry import preference_probability
 from dpo_notes.maths.logps import picked_logps
 from dpo_notes.maths.optimum import kl_divergence
 from dpo_notes.maths.policy_gradient import kl_k1, kl_k2, kl_k3
-from dpo_notes.worlds import reviews
+from dpo_notes.pairs.batches import collate
+from dpo_notes.pairs.encode import encode_prompts
+from dpo_notes.pairs.tokenizing import texts_of
+from dpo_notes.worlds.reviews import world as reviews
 
 ROWS_PER_FORWARD = 8
 KL_SAMPLERS = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}

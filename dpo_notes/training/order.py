@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import torch
 
-from dpo_notes.language.batches import batches_of_like_length
+from dpo_notes.pairs.batches import batches_of_like_length
 
 Step = list[list[int]]  # the microbatches of one optimizer step, each a list of pair numbers
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dpo_notes.language.encode import EncodedPair
 from dpo_notes.language.score import pair_logps
+from dpo_notes.pairs.encode import EncodedPair
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.device import autocast
 

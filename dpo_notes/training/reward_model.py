@@ -9,15 +9,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.batches import collate_pairs, in_order_of_length
-from dpo_notes.language.encode import EncodedPair, encode_pairs
 from dpo_notes.language.load import context_length
-from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.language.reward_head import check_reward_model, last_token_rewards
 from dpo_notes.maths.bradley_terry import preference_nll, preference_probability
 from dpo_notes.maths.calibration import expected_calibration_error, reliability
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import preference_metrics
+from dpo_notes.pairs.batches import collate_pairs, in_order_of_length
+from dpo_notes.pairs.encode import EncodedPair, encode_pairs
+from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import check_loop_settings
 from dpo_notes.training.device import autocast, new_accelerator

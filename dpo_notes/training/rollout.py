@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.batches import Batch, collate, in_order_of_length
 from dpo_notes.language.generate import sample_ids
-from dpo_notes.language.tokenizing import texts_of
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.batches import Batch, collate, in_order_of_length
+from dpo_notes.pairs.tokenizing import texts_of
 
 RewardFunction = Callable[[Sequence[str], Sequence[str]], Tensor]
 

@@ -11,10 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.encode import encode_prompts
 from dpo_notes.language.load import context_length
 from dpo_notes.language.score import response_token_logps
 from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.encode import encode_prompts
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.device import new_accelerator
 from dpo_notes.training.evaluate import on_policy_metrics

@@ -9,14 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.batches import collate, in_order_of_length
-from dpo_notes.language.chat import render
-from dpo_notes.language.encode import EncodedPair, encode_pairs
 from dpo_notes.language.load import context_length, frozen_copy
-from dpo_notes.language.pairs import PreferencePair
 from dpo_notes.language.score import response_logits
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.logps import picked_logps
+from dpo_notes.pairs.batches import collate, in_order_of_length
+from dpo_notes.pairs.chat import render
+from dpo_notes.pairs.encode import EncodedPair, encode_pairs
+from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import check_loop_settings
 from dpo_notes.training.device import autocast, new_accelerator

@@ -5,10 +5,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dpo_notes.language.batches import Batch
 from dpo_notes.language.head import head_sees_only
 from dpo_notes.language.score import at_responses
 from dpo_notes.maths.logps import picked_logps
+from dpo_notes.pairs.batches import Batch
 
 WIDTH = 128  # of the hidden layer
 

@@ -1,0 +1,1 @@
+"""What writes the recorded runs in data/: experiments that the notebooks show."""

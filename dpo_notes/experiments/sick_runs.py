@@ -1,0 +1,93 @@
+"""python -m dpo_notes.experiments.sick_runs    record anew five short DPO runs, four of which have something wrong
+
+All train the embedded GPT-2 on the embedded comparisons. Writes data/recorded/sick-runs/runs.json, whose curves notebook
+10 shows without their names; `read_record(FILE)` gives it back: "rows" with the "run" that each belongs to, by letter,
+what is wrong with each run, and how they were "recorded". About two minutes on two cores.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from dpo_notes.experiments.frontier.record import circumstances, write_record
+from dpo_notes.language.load import frozen_copy, load_model
+from dpo_notes.pairs.embedded import DATA, EMBEDDED
+from dpo_notes.pairs.load import PreferencePair, load_pairs
+from dpo_notes.training.config import DPOConfig
+from dpo_notes.training.dpo import train_dpo
+
+FILE = DATA / "recorded" / "sick-runs" / "runs.json"
+COMMAND = "python -m dpo_notes.experiments.sick_runs"
+PAIRS, HELD_OUT, FEW, OFTEN = 1200, 200, 64, 16
+CONFIG = DPOConfig(beta=1.0, learning_rate=3e-4, batch_size=16, max_length=128, eval_every=15, eval_samples=0)
+TOO_HIGH = 20  # times the learning rate of CONFIG
+KEPT = ("step", "loss", "rewards/margins", "eval/loss", "eval/logps/chosen", "eval/logps/rejected")
+KEPT += ("eval/rewards/margins", "eval/rewards/accuracies")
+HEALTHY, HIGH, LOW, SWAPPED, READ_OFTEN, ELSEWHERE = FAULTS = (
+    "healthy",
+    "learning rate too high",
+    "learning rate too low",
+    "columns swapped",
+    "read too often",
+    "started from another model",
+)
+RUNS = {"A": READ_OFTEN, "B": HIGH, "C": HEALTHY, "D": ELSEWHERE, "E": SWAPPED}
+
+Row = dict[str, object]
+
+
+def swapped(pairs: list[PreferencePair]) -> list[PreferencePair]:
+    """The pairs as a file gives them whose columns chosen and rejected were exchanged."""
+    return [PreferencePair(pair.prompt, pair.rejected, pair.chosen) for pair in pairs]
+
+
+def record(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: list[PreferencePair],
+    held_out: list[PreferencePair],
+    *,
+    config: DPOConfig = CONFIG,
+    few: int = FEW,
+) -> Iterator[Row]:
+    """The rows of all runs in the order of RUNS, each with its letter as "run". The last policy of A is where D starts."""
+    policy = None
+    for letter, fault in RUNS.items():
+        start = policy if fault == ELSEWHERE else model
+        settings, data = config, pairs
+        if fault == HIGH:
+            settings = replace(config, learning_rate=TOO_HIGH * config.learning_rate)
+        elif fault == READ_OFTEN:
+            settings, data = replace(config, epochs=OFTEN), pairs[:few]
+        elif fault == SWAPPED:
+            data = swapped(pairs)
+        trained = frozen_copy(start).requires_grad_()
+        for row in train_dpo(trained, model, data, tokenizer, settings, eval_pairs=held_out):
+            yield {"run": letter} | {name: round(row[name], 4) for name in KEPT if name in row}
+        if fault == READ_OFTEN:
+            policy = trained
+
+
+def by_letter(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """The rows of each run by its letter, which they themselves no longer hold."""
+    found: dict[str, list[Row]] = {letter: [] for letter in RUNS}
+    for row in rows:
+        found[row["run"]].append({name: value for name, value in row.items() if name != "run"})
+    return found
+
+
+def main() -> None:
+    model, tokenizer = load_model()
+    pairs, held_out = load_pairs(EMBEDDED)[:PAIRS], load_pairs(EMBEDDED, split="test")[:HELD_OUT]
+    rows = []
+    for row in record(model, tokenizer, pairs, held_out):
+        rows.append(row)
+        if "eval/loss" in row:
+            print(row, flush=True)
+    settings = asdict(CONFIG) | {"pairs": PAIRS, "held_out": HELD_OUT, "few": FEW, "often": OFTEN, "too_high": TOO_HIGH}
+    write_record(FILE, {"recorded": circumstances(COMMAND), "settings": settings, "runs": RUNS, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""The sandbox of a returned notebook: bubblewrap shows it Python and this package without its answers, and nothing else.
+
+https://github.com/containers/bubblewrap. There is no network, no process but its own, and nobody's home. All that it sees
+is read-only, but for two file systems of a fixed size, in memory, which end with it. What it takes of time and memory is
+watched from outside, by `run_submission.py`.
+"""
+
+import ctypes
+import os
+import platform
+import shutil
+import site
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dpo_notes.maths.errors import InputError
+from dpo_notes.pairs.embedded import data_folder
+from dpo_notes.places import PACKAGE
+
+DISK, SHARED_MEMORY = 256 * 2**20, 64 * 2**20  # bytes
+PRIVATE = "/reader"  # the folder that it works in, and may write to; nobody has a clone below such a place
+LESSONS = PACKAGE / "lessons"
+SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/nix/store", "/etc/ld.so.cache")
+PROCESSOR = ("/proc/cpuinfo", "/sys/devices/system/cpu")  # or torch would choose its slowest code
+OPTIONS = ("--unshare-user", "--unshare-all", "--disable-userns", "--cap-drop", "ALL", "--die-with-parent")
+HELP = (
+    "Install bubblewrap 0.8 or newer (Debian, Ubuntu: apt install bubblewrap), or mark in a container: notebooks/TEACHING.md, "
+    "Marking, says how. With --unconfined notebooks can do whatever you can"
+)
+# Calls that no exercise needs: sockets, processes beside its own and what is theirs, memory that belongs to no process, keys.
+# A number, here and below, is a call that older libseccomps do not know: setxattrat, fchmodat2, file_setattr.
+REFUSED = """socket setsockopt fork vfork ptrace process_vm_readv process_vm_writev pidfd_getfd memfd_create memfd_secret
+    shmget semget msgget vmsplice io_uring_setup userfaultfd inotify_init inotify_init1 add_key request_key keyctl bpf
+    perf_event_open setxattr lsetxattr fsetxattr 463"""
+# Calls that seem to work and change nothing: a device such as /dev/null is the machine's own, and must be writable.
+IGNORED = """chmod fchmod fchmodat 452 chown fchown lchown fchownat utime utimes futimesat utimensat 469"""
+ALLOW, IGNORE, EPERM, ENOSYS = 0x7FFF0000, 0x00050000, 0x00050001, 0x00050026  # answers, as libseccomp has them
+NEW_THREAD, MASKED_EQUAL = 0x10000, 7  # a thread is started by clone with this flag, which is in its first argument
+
+
+def why_not(hidden: Sequence[Path] = ()) -> str:
+    """Why this machine has no sandbox, and what to do then; empty where a trial shows that it has one."""
+    if not sys.platform.startswith("linux"):
+        return f"bubblewrap needs Linux, and this is {platform.system()}. {HELP}"
+    if shutil.which("bwrap") is None:
+        return f"bubblewrap (bwrap) is not installed. {HELP}"
+    try:
+        trial = start(["-c", ""], environment={}, hidden=hidden, stderr=subprocess.PIPE)
+    except OSError as error:
+        return f"libseccomp is not installed ({error}). {HELP}"
+    said = trial.communicate()[1].decode(errors="replace").split()
+    return f"bubblewrap cannot work on this machine ({' '.join(said)[-200:]}). {HELP}" if trial.returncode else ""
+
+
+def start(
+    words: Sequence[str], *, environment: dict[str, str], hidden: Sequence[Path], stderr: int = subprocess.DEVNULL
+) -> subprocess.Popen:
+    """Python with these words in the sandbox, its input and output as pipes; `hidden`: files and folders it never sees.
+
+    Raises InputError where one of these holds Python or the package.
+    """
+    reading = _call_filter()
+    try:
+        command = ["bwrap", *OPTIONS, "--new-session", "--clearenv", "--seccomp", str(reading), *_view(hidden)]
+        for name, value in environment.items():
+            command += ["--setenv", name, value]
+        command += ["--setenv", "PYTHONPATH", str(PACKAGE.parent), "--", sys.executable, "-P", *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=stderr, pass_fds=[reading])
+    finally:
+        os.close(reading)
+
+
+def _visible() -> list[Path]:
+    """What Python, the package and the embedded model need to be read; parents before children."""
+    paths = {sys.executable, PACKAGE, data_folder(), PACKAGE.parent / "benchmarks"}  # a notebook shows one of these
+    paths |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    paths |= {site.getusersitepackages()} if site.ENABLE_USER_SITE else set()
+    for prefix in (sys.prefix, sys.exec_prefix, sys.base_prefix):
+        paths |= {os.path.join(prefix, name) for name in ("lib", "lib64", "pyvenv.cfg")}
+    return sorted(path for path in map(Path, {*SYSTEM, *PROCESSOR, *paths}) if path.exists())
+
+
+def _view(hidden: Sequence[Path]) -> Iterator[str]:
+    """bubblewrap's words for the files that are there."""
+    visible = _visible()
+    for path in visible:
+        yield from ("--symlink", os.readlink(path), str(path)) if path.is_symlink() and path.is_dir() else _read(path)
+    yield from ("--tmpfs", str(LESSONS))
+    yield from (word for path in LESSONS.rglob("*.py") if path.name != "exercises.py" for word in _read(path))
+    yield from ("--remount-ro", str(LESSONS))
+    places = ("dpo_notes", "*-packages/dpo_notes", "python*/*-packages/dpo_notes")
+    copies = {copy.resolve() for path in visible for place in places for copy in path.glob(place)} - {PACKAGE}
+    for path in [*copies, *(Path(os.path.realpath(path)) for path in hidden)]:
+        if inside := next((seen for seen in visible if path not in copies and seen.is_relative_to(path)), None):
+            raise InputError(f"{path} holds {inside}, which every notebook must see; expected a folder of its own")
+        if path.exists() and any(path.is_relative_to(seen.resolve()) for seen in visible):
+            folder = ("--tmpfs", str(path), "--remount-ro", str(path))
+            yield from folder if path.is_dir() else _read(os.devnull, path)
+    yield from ("--dev", "/dev", "--size", str(SHARED_MEMORY), "--tmpfs", "/dev/shm", "--remount-ro", "/dev")
+    yield from ("--size", str(DISK), "--tmpfs", PRIVATE, "--chdir", PRIVATE, "--remount-ro", "/")
+
+
+def _read(source: Path | str, place: Path | None = None) -> tuple[str, ...]:
+    return ("--ro-bind", str(source), str(place or source))
+
+
+def _call_filter() -> int:
+    """A pipe with what the kernel lets the sandbox ask of it, as bubblewrap reads it, written by libseccomp.
+
+    https://github.com/seccomp/libseccomp. Calls of another processor's numbering end the process. Raises OSError without it.
+    """
+    seccomp = ctypes.CDLL("libseccomp.so.2")
+    seccomp.seccomp_init.restype = ctypes.c_void_p
+    rules = ctypes.c_void_p(seccomp.seccomp_init(ALLOW))
+
+    def answer(words: str, what: int, *condition: ctypes.Array) -> None:
+        for word in words.split():
+            call = int(word) if word.isdigit() else seccomp.seccomp_syscall_resolve_name(word.encode())
+            if seccomp.seccomp_rule_add_array(rules, what, call, len(condition), *condition or (None,)) and call >= 0:
+                raise OSError(f"it refuses a rule for {word}")
+
+    answer(REFUSED, EPERM)
+    answer(IGNORED, IGNORE)
+    answer("clone3", ENOSYS)  # libraries try clone then, whose flags can be seen
+    answer("clone", EPERM, (ctypes.c_uint64 * 3)(MASKED_EQUAL << 32, NEW_THREAD, 0))  # struct scmp_arg_cmp: argument 0
+    reading, writing = os.pipe()
+    seccomp.seccomp_export_bpf(rules, writing)
+    seccomp.seccomp_release(rules)
+    os.close(writing)
+    return reading

@@ -1,0 +1,1 @@
+"""Notebook 02: 02 AI alignment."""

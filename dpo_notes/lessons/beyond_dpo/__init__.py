@@ -1,0 +1,1 @@
+"""Notebook 12: 12 Beyond DPO, and its limits."""

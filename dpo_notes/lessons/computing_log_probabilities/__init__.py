@@ -1,0 +1,1 @@
+"""Notebook 09: 09 Computing the log-probabilities."""

@@ -1,0 +1,1 @@
+"""Notebook 08: 08 Deriving the DPO loss."""

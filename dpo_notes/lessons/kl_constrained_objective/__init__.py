@@ -1,0 +1,1 @@
+"""Notebook 07: 07 The KL-constrained objective."""

@@ -1,0 +1,1 @@
+"""Notebook 01: 01 Language models."""

@@ -1,0 +1,1 @@
+"""Notebook 04: 04 RL for language models."""

@@ -1,0 +1,1 @@
+"""Notebook 10: 10 Training GPT-2 with DPO."""

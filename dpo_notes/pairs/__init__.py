@@ -1,0 +1,1 @@
+"""A file of comparisons, from bytes to token numbers."""

@@ -1,0 +1,1 @@
+"""Pictures of runs and frontiers: data and an `ax` in, the Axes out."""

@@ -1,0 +1,64 @@
+"""A corpus in which two camps speak, one curt and one polite, and a speaker who has a single tone to fit to it.
+
+Tones lie on a line from curt to polite. It is cut into points so close together that every integral is a sum.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dpo_notes.worlds.finite.world import descend
+
+TONES = torch.linspace(-10, 10, 401, dtype=torch.float64)
+CURT, POLITE = -2.0, 2.0  # the middle of each camp
+CAMP_SPREAD, SHARE_POLITE = 0.4, 0.6
+
+
+def one_tone(mean: Float[Tensor, "*batch"], spread: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch tones"]:
+    """Log-probabilities (nats) of a speaker with one tone: a normal distribution, at the points of TONES.
+
+    mean: the tone. spread: its standard deviation, above 0; well above 0.05, the distance of the points.
+    Known value: about two thirds of the probability lie within one spread of the mean.
+    """
+    return (-(((TONES - mean[..., None]) / spread[..., None]) ** 2) / 2).log_softmax(dim=-1)
+
+
+def corpus() -> Float[Tensor, " tones"]:
+    """Log-probabilities (nats) of the corpus: 40% of it speak as the curt do, 60% as the polite, hardly any in between."""
+    means, shares = torch.tensor([[CURT, POLITE], [1 - SHARE_POLITE, SHARE_POLITE]], dtype=torch.float64)
+    camps = one_tone(means, torch.full_like(means, CAMP_SPREAD))
+    return torch.logsumexp(camps + shares.log()[:, None], dim=0)
+
+
+def mean_and_spread(
+    log_probs: Float[Tensor, "*batch tones"],
+) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    """(mean, standard deviation) of a distribution over TONES. Known value: those given to `one_tone`, if well inside."""
+    probs = log_probs.exp()
+    mean = probs @ TONES
+    return mean, (probs * (TONES - mean[..., None]) ** 2).sum(dim=-1).sqrt()
+
+
+def fit_one_tone(
+    divergence: Callable[[Float[Tensor, " tones"]], Float[Tensor, ""]], *, mean: float, spread: float
+) -> tuple[float, float]:
+    """(mean, spread) of the speaker for whom a divergence is least, walking downhill from the given one.
+
+    divergence: from the speaker's log-probabilities to nats, such as `lambda q: kl_divergence(corpus(), q)`. Where it has
+    several valleys, the one that is found depends on the start.
+    """
+    start = torch.tensor([mean, spread], dtype=torch.float64)
+    start[1] = start[1].log()  # so that the spread stays above 0
+    (found,) = descend(
+        lambda point: divergence(one_tone(point[0], point[1].exp())), start, make_optimizer=_lbfgs, steps=1
+    )
+    return found[0].item(), found[1].exp().item()
+
+
+def _lbfgs(parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """Fewer steps than `finite.minimise` takes: two parameters are soon found, and a click is to answer at once."""
+    return torch.optim.LBFGS(
+        parameters, max_iter=40, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
+    )

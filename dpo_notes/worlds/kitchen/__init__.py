@@ -1,0 +1,1 @@
+"""The cat, the broom, the bathtub and the meat."""

@@ -1,0 +1,52 @@
+"""What a batch of responses in the review world is like, seen from outside: worth, grammar, length, variety."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from jaxtyping import Float
+from torch import Tensor
+
+from dpo_notes.maths.errors import InputError
+from dpo_notes.worlds.reviews import world as reviews
+
+
+def speech_metrics(prompts: Sequence[str], responses: Sequence[str]) -> dict[str, float]:
+    """Means over the responses, to be read together: a reward that rises while the others fall is being gamed.
+
+    reward: the raters' (nats). grammatical: share of texts that the grammar could have written. words: a response.
+    distinct: share of different ones among the words of all responses, put together.
+    Errors: InputError for no responses, and unless there are as many prompts.
+    Known value: ["Where is Paris?"], [" In France."] give reward 1, grammatical 1, words 2, distinct 1.
+    """
+    if not responses:
+        raise InputError("no responses to look at; expected at least one")
+    rewards = reviews.reward(prompts, responses)
+    fine = [reviews.is_grammatical(prompt + response) for prompt, response in zip(prompts, responses, strict=True)]
+    words = [word for response in responses for word in response.split()]
+    return {
+        "reward": rewards.mean().item(),
+        "grammatical": sum(fine) / len(fine),
+        "words": len(words) / len(responses),
+        "distinct": len(set(words)) / max(len(words), 1),
+    }
+
+
+class Overheard:
+    """A reward function that also keeps the prompts and responses that it was last asked about.
+
+    So one can listen to a training loop, which speaks anyway:
+    `heard.beside(train_reinforce(policy, reference, heard, prompts, tokenizer, config))`.
+    """
+
+    def __init__(self, reward_fn: Callable[[Sequence[str], Sequence[str]], Tensor]):
+        self.reward_fn = reward_fn
+        self.prompts: Sequence[str] = []
+        self.responses: Sequence[str] = []
+
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Float[Tensor, " batch"]:
+        self.prompts, self.responses = prompts, responses
+        return self.reward_fn(prompts, responses)
+
+    def beside(self, rows: Iterable[Mapping[str, float]]) -> Iterator[dict[str, float]]:
+        """Each row of the loop together with the `speech_metrics` of what was said in its step."""
+        for row in rows:
+            yield {**row, **speech_metrics(self.prompts, self.responses)}
