@@ -7,7 +7,8 @@ examples:
 
 import argparse
 
-from dpo_notes.commands.splits import add_on_bad_row, read_pairs, split_to_judge_by
+from dpo_notes.commands.presets import add_on_bad_row
+from dpo_notes.commands.splits import read_pairs, split_to_judge_by
 from dpo_notes.pairs.embedded import EMBEDDED
 
 
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Print one metric a line."""
     import torch
 
-    from dpo_notes.commands.report import best_accuracy
+    from dpo_notes.commands.known_rewards import best_accuracy, judge_of
     from dpo_notes.language.load import context_length, load_model
     from dpo_notes.maths.errors import InputError
     from dpo_notes.pairs.batches import in_order_of_length
@@ -55,13 +56,15 @@ def run(args: argparse.Namespace) -> int:
     if best is not None:
         metrics["best possible accuracy"] = best
     if config.eval_samples:
+        prompts = [render(tokenizer, pair)[0] for pair in pairs[: config.eval_samples]]
         metrics |= on_policy_metrics(
             policy,
             reference,
             tokenizer,
-            [render(tokenizer, pair)[0] for pair in pairs[: config.eval_samples]],
+            prompts,
             max_new_tokens=max(len(pair.chosen) for pair in encoded),
             generator=torch.Generator().manual_seed(config.seed),
+            judge=judge_of(prompts),
         )
     for name, value in metrics.items():
         print(f"{name:<24}{value:>12.4f}")

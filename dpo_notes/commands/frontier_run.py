@@ -71,14 +71,14 @@ def make_config(args: argparse.Namespace) -> FrontierConfig:
 def table(record: Record) -> str:
     """Means over seeds, a line for each strength of each method, the base model first and the optimum last."""
     (base,) = (point for point in record["points"] if point["method"] == "base")
-    lines = [f"{'means over seeds':<40}{'KL (nats)':>10}{'reward':>10}{'grammatical':>13}", _line("base model", base)]
+    lines = [f"{'means over seeds':<40}{'KL (nats)':>10}{'reward':>10}{'grammatical':>13}", _means("base model", base)]
     for method, (label, _, _) in METHODS.items():
-        lines += [_line(f"{label} {mean['value']:g}", mean) for mean in seed_means(record["points"], method)]
-    lines += [_line(f"optimal policy, by beta {point['beta']:g}", point) for point in record["optimum"]]
+        lines += [_means(f"{label} {mean['value']:g}", mean) for mean in seed_means(record["points"], method)]
+    lines += [_means(f"optimal policy, by beta {point['beta']:g}", point) for point in record["optimum"]]
     return "\n".join(lines)
 
 
-def _line(label: str, point: dict[str, object]) -> str:
+def _means(label: str, point: dict[str, object]) -> str:
     grammatical = f"{point['grammatical']:>13.1%}" if "grammatical" in point else ""
     return f"{label:<40}{point['kl']:>10.2f}{point['reward']:>10.2f}{grammatical}"
 

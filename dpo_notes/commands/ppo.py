@@ -18,38 +18,13 @@ samples.md and checkpoint/.
 """
 
 import argparse
-from pathlib import Path
 
-from dpo_notes.commands.splits import add_on_bad_row
-from dpo_notes.pairs.embedded import EMBEDDED
-
-TRUE_REWARD = "true"
-
-# Tuned on the embedded world: at beta 1 as much reward as a minute or so of rollouts gives, at little KL.
-EMBEDDED_PRESET = {
-    "beta": 1.0,
-    "learning_rate": 6e-4,
-    "steps": 48,
-    "batch_size": 64,
-    "minibatch_size": 64,
-    "epochs": 1,
-    "max_new_tokens": 96,
-    "eval_every": 12,
-    "eval_samples": 256,
-}
+from dpo_notes.commands.presets import TRUE_REWARD, add_data_options, add_run_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Where to start, what to answer, what is rewarded, and where to."""
-    parser.add_argument("--model", default=EMBEDDED, help="embedded, a folder, or a hub name such as gpt2")
-    parser.add_argument(
-        "--data",
-        default=EMBEDDED,
-        help="comparisons whose prompts are answered: embedded, a file, a folder, a hub name",
-    )
-    parser.add_argument(
-        "--eval-data", help="comparisons whose prompts are held out (default: a tenth of the data, at most 500)"
-    )
+    add_data_options(parser, used="; only the prompts are used")
     parser.add_argument(
         "--reward",
         default=TRUE_REWARD,
@@ -57,12 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the raters' reward of the review world, or a reward model's folder or hub name (default true)",
     )
     parser.add_argument("--beta", type=float, help="price of a nat of KL in reward (default 0.1; embedded 1; 0: none)")
-    add_on_bad_row(parser)
-    parser.add_argument("--output", type=Path, help="the run folder (default runs/MODEL-ppo-NUMBER)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder --output")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of PPOConfig, as often as needed"
-    )
+    add_run_options(parser, kind="ppo", config="PPOConfig")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,11 +9,12 @@ from pathlib import Path
 from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
-from dpo_notes.commands.ppo import EMBEDDED_PRESET, TRUE_REWARD
+from dpo_notes.commands.known_rewards import judge_of
+from dpo_notes.commands.presets import PPO, TRUE_REWARD
 from dpo_notes.commands.prompts import command_to_sample, for_a_table
-from dpo_notes.commands.report import Rows, read_rows, speech_lines, write_samples
-from dpo_notes.commands.runs import (
-    all_embedded,
+from dpo_notes.commands.report import Rows, line, read_rows, speech_lines, write_samples
+from dpo_notes.commands.splits import load_splits
+from dpo_notes.commands.training_command import (
     answers,
     carry_out,
     choose_folder,
@@ -22,7 +23,6 @@ from dpo_notes.commands.runs import (
     words_of_run,
     write_config,
 )
-from dpo_notes.commands.splits import load_splits, words_on_bad_row
 from dpo_notes.language.load import frozen_copy, load_model
 from dpo_notes.language.reward_head import load_reward_model, reward_of
 from dpo_notes.maths.errors import InputError
@@ -39,7 +39,7 @@ SHOWN_SAMPLES = 12
 
 def train(args: argparse.Namespace) -> int:
     """Run `dpo-notes ppo` with these arguments; returns the exit code."""
-    config = make_config(args)
+    config = settings(PPOConfig, args, preset=PPO)
     folder = choose_folder(args, kind="ppo")
 
     disable_progress_bar()  # of transformers, which would draw one for each file it writes
@@ -64,12 +64,11 @@ def train(args: argparse.Namespace) -> int:
         tokenizer,
         config,
         eval_prompts=eval_prompts,
+        judge=judge_of(eval_prompts[: config.eval_samples]),
         output_dir=folder,
         resume=args.resume,
     )
-    own_words = ["--reward", args.reward] + (["--beta", str(args.beta)] if args.beta is not None else [])
-    own_words += words_on_bad_row(args)
-    words = words_of_run(args, folder, command="ppo", own=own_words)
+    words = words_of_run(args, folder, command="ppo", own=["--reward", args.reward])
     chat = None if pairs[0].is_text else chat_template(tokenizer)
     counts = {"prompts": len(prompts), "eval_prompts": len(eval_prompts)}
     write_config(folder, words, args, config, reward=args.reward, **counts, chat_template=chat)
@@ -81,18 +80,10 @@ def train(args: argparse.Namespace) -> int:
             rollout_curves(history, title=title).savefig(aside, dpi=110)
         after = answers(model, tokenizer, shown, **said)
         write_samples(folder / "samples.md", for_a_table(shown), before, after)
-        print(gains(history))
+        print(ppo_gains(history))
         print(f"curves:  {folder / 'curves.png'}\nsamples: {folder / 'samples.md'}\nmodel:   {folder / 'model'}")
         print(f"go on:   {command_to_sample(folder, shown[0])}")
     return code
-
-
-def make_config(args: argparse.Namespace) -> PPOConfig:
-    """The PPOConfig of these arguments: preset where everything is embedded, then --beta, then each --set."""
-    values = dict(EMBEDDED_PRESET) if all_embedded(args) else {}
-    if args.beta is not None:
-        values["beta"] = args.beta
-    return settings(PPOConfig, args.set, values)
 
 
 def reward_named(name: str, prompts: Sequence[str]) -> RewardFunction:
@@ -124,14 +115,11 @@ def status(row: Mapping[str, float]) -> str:
     )
 
 
-def gains(rows: Rows) -> str:
+def ppo_gains(rows: Rows) -> str:
     """A table of what the policy says before and after training, and of the reward that it was trained on."""
     rounds = [row for row in rows if row["step"] > 0]
     tenth = -(-len(rounds) // 10)
     first, last = (sum(row["reward"] for row in part) / tenth for part in (rounds[:tenth], rounds[-tenth:]))
-    lines = [
-        f"{'':<34}{'before':>10}{'after':>10}",
-        f"{'reward, first and last rounds':<34}{first:>10.2f}{last:>10.2f}",
-    ]
+    lines = [line("", "before", "after"), line("reward, first and last rounds", f"{first:.2f}", f"{last:.2f}")]
     evaluations = [row for row in rows if "eval/length" in row]
     return "\n".join(lines + (speech_lines(evaluations[0], evaluations[-1]) if evaluations else []))

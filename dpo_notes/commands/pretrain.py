@@ -82,8 +82,10 @@ def train_stages(model, tokenizer, stages: list) -> float:
     """Pretrain in stages of (texts, config) under one progress bar; the last step's loss, in nats a token."""
     from tqdm import tqdm
 
+    from dpo_notes.commands.memory import keep_freed_memory
     from dpo_notes.training.pretrain import pretrain
 
+    keep_freed_memory()
     with tqdm(total=sum(config.steps for _, config in stages), unit="step", dynamic_ncols=True) as bar:
         for texts, config in stages:
             for row in pretrain(model, tokenizer, texts, config):

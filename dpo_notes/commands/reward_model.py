@@ -13,32 +13,14 @@ metrics.jsonl, config.json, curves.png and checkpoint/.
 """
 
 import argparse
-from pathlib import Path
 
-from dpo_notes.commands.splits import add_on_bad_row
-from dpo_notes.pairs.embedded import EMBEDDED
-
-# Tuned on the embedded world for two epochs: more learning rate or larger batches gain nothing on held-out pairs.
-EMBEDDED_PRESET = {"learning_rate": 6e-4, "batch_size": 32, "epochs": 2, "max_length": 128, "eval_every": 47}
+from dpo_notes.commands.presets import add_data_options, add_run_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the public contract."""
-    parser.add_argument("--model", default=EMBEDDED, help="embedded, a folder, or a hub name such as gpt2")
-    parser.add_argument("--data", default=EMBEDDED, help="embedded, a file, a folder, or the name of a hub data set")
-    parser.add_argument(
-        "--eval-data", help="comparisons held out for evaluation (default: a tenth of the data, at most 500)"
-    )
-    add_on_bad_row(parser)
-    parser.add_argument("--output", type=Path, help="the run folder (default runs/MODEL-reward-NUMBER)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder --output")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="any field of RewardModelConfig, as often as needed",
-    )
+    add_data_options(parser)
+    add_run_options(parser, kind="reward", config="RewardModelConfig")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,10 +9,11 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from dpo_notes.commands.report import Rows, read_rows, true_rewards
-from dpo_notes.commands.reward_model import EMBEDDED_PRESET
-from dpo_notes.commands.runs import (
-    all_embedded,
+from dpo_notes.commands.known_rewards import true_rewards
+from dpo_notes.commands.presets import REWARD_MODEL
+from dpo_notes.commands.report import Rows, line, read_rows
+from dpo_notes.commands.splits import load_splits
+from dpo_notes.commands.training_command import (
     carry_out,
     choose_folder,
     model_size,
@@ -20,23 +21,21 @@ from dpo_notes.commands.runs import (
     words_of_run,
     write_config,
 )
-from dpo_notes.commands.splits import load_splits, words_on_bad_row
 from dpo_notes.language.load import load_model
 from dpo_notes.language.reward_head import new_reward_model, reward_of
-from dpo_notes.maths.bradley_terry import margin_correlation, preference_entropy, preference_probability
+from dpo_notes.maths.bradley_terry import bayes_accuracy, margin_correlation, preference_entropy, preference_probability
 from dpo_notes.maths.calibration import Reliability, expected_calibration_error, reliability
 from dpo_notes.pairs.chat import chat_template, render
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.plots.runs import reward_model_curves
 from dpo_notes.training.device import process_state
-from dpo_notes.training.evaluate import bayes_accuracy
 from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.training.reward_model import CALIBRATION_BINS, RewardModelConfig, train_reward_model
 
 
 def train(args: argparse.Namespace) -> int:
     """Run `dpo-notes reward-model` with these arguments; returns the exit code."""
-    config = settings(RewardModelConfig, args.set, EMBEDDED_PRESET if all_embedded(args) else {})
+    config = settings(RewardModelConfig, args, preset=REWARD_MODEL)
     main = process_state().is_main_process
     folder = choose_folder(args, kind="reward")
 
@@ -49,7 +48,7 @@ def train(args: argparse.Namespace) -> int:
     rows = train_reward_model(
         reward_model, pairs, tokenizer, config, eval_pairs=eval_pairs, output_dir=folder, resume=args.resume
     )
-    words = words_of_run(args, folder, command="reward-model", own=words_on_bad_row(args))
+    words = words_of_run(args, folder, command="reward-model")
     if main:
         chat = None if pairs[0].is_text else chat_template(tokenizer)
         write_config(folder, words, args, config, pairs=len(pairs), eval_pairs=len(eval_pairs), chat_template=chat)
@@ -76,7 +75,7 @@ def finish(
     figure = reward_model_curves(history, diagram, title=title, best_loss=best_loss, best_accuracy=best_accuracy)
     with replaced_file(folder / "curves.png") as aside:
         figure.savefig(aside, dpi=110)
-    print(gains(history, learnt, truth))
+    print(reward_model_gains(history, learnt, truth))
     print(f"curves:  {folder / 'curves.png'}\nmodel:   {folder / 'model'}")
 
 
@@ -96,7 +95,7 @@ def least_loss(reward_chosen: Tensor, reward_rejected: Tensor) -> float:
     return preference_entropy(reward_chosen, reward_rejected).mean().item()
 
 
-def gains(rows: Rows, learnt: tuple[Tensor, Tensor] | None, truth: tuple[Tensor, Tensor] | None) -> str:
+def reward_model_gains(rows: Rows, learnt: tuple[Tensor, Tensor] | None, truth: tuple[Tensor, Tensor] | None) -> str:
     """A table of the held-out metrics before and after training, and, where the true reward is known, the best ones.
 
     Best are what the true reward can expect, and for calibration what it gets on these very pairs: not 0, by chance.
@@ -112,20 +111,16 @@ def gains(rows: Rows, learnt: tuple[Tensor, Tensor] | None, truth: tuple[Tensor,
         best = ["possible", f"{least_loss(*truth):.3f}", f"{bayes_accuracy(*truth):.1%}", f"{error:.3f}"]
         agreement = margin_correlation(learnt[0] - learnt[1], truth[0] - truth[1]).item()
     lines = [
-        _line("held out", "before", "after", best[0]),
-        _line("loss (nats)", f"{first['eval/loss']:.3f}", f"{last['eval/loss']:.3f}", best[1]),
-        _line("accuracy", "guessing", f"{last['eval/rewards/accuracies']:.1%}", best[2]),
-        _line("calibration error", f"{first['eval/calibration']:.3f}", f"{last['eval/calibration']:.3f}", best[3]),
-        _line("reward margin (nats)", f"{first['eval/rewards/margins']:.2f}", f"{last['eval/rewards/margins']:.2f}"),
+        line("held out", "before", "after", best[0]),
+        line("loss (nats)", f"{first['eval/loss']:.3f}", f"{last['eval/loss']:.3f}", best[1]),
+        line("accuracy", "guessing", f"{last['eval/rewards/accuracies']:.1%}", best[2]),
+        line("calibration error", f"{first['eval/calibration']:.3f}", f"{last['eval/calibration']:.3f}", best[3]),
+        line("reward margin (nats)", f"{first['eval/rewards/margins']:.2f}", f"{last['eval/rewards/margins']:.2f}"),
     ]
     if agreement is not None:
-        lines.append(_line("correlation with the true reward", "", f"{agreement:.2f}", "1.00"))
+        lines.append(line("correlation with the true reward", "", f"{agreement:.2f}", "1.00"))
     return "\n".join(lines)
 
 
 def _diagram(reward_chosen: Tensor, reward_rejected: Tensor) -> Reliability:
     return reliability(preference_probability(reward_chosen, reward_rejected), n_bins=CALIBRATION_BINS)
-
-
-def _line(label: str, before: str, after: str, best: str = "") -> str:
-    return f"{label:<34}{before:>10}{after:>10}{best:>10}".rstrip()

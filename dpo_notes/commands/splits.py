@@ -5,26 +5,11 @@ from functools import partial
 from pathlib import Path
 
 from dpo_notes.pairs.embedded import EMBEDDED
-from dpo_notes.pairs.load import ON_BAD_ROW, PreferencePair, load_pairs
+from dpo_notes.pairs.load import PreferencePair, load_pairs
 
 HELD_OUT_SHARE, HELD_OUT_LIMIT = 0.1, 500
 
 Pairs = list[PreferencePair]
-
-
-def add_on_bad_row(parser: argparse.ArgumentParser) -> None:
-    """The option --on-bad-row of every command that reads comparisons."""
-    parser.add_argument(
-        "--on-bad-row",
-        choices=ON_BAD_ROW,
-        default="stop",
-        help="stop at a row that is no comparison (default), or skip such rows, and say how many and which",
-    )
-
-
-def words_on_bad_row(args: argparse.Namespace) -> list[str]:
-    """The words that say so again when a run goes on; none for the default."""
-    return [] if args.on_bad_row == "stop" else ["--on-bad-row", args.on_bad_row]
 
 
 def read_pairs(args: argparse.Namespace, tokenizer, name: str, split: str | None = None) -> Pairs:

@@ -17,38 +17,16 @@ samples.md and checkpoint/.
 """
 
 import argparse
-from pathlib import Path
 
-from dpo_notes.commands.splits import add_on_bad_row
-from dpo_notes.pairs.embedded import EMBEDDED
-
-# Tuned on the embedded world: reward well above the base model's while the texts stay grammatical.
-EMBEDDED_PRESET = {
-    "beta": 1.0,
-    "learning_rate": 2e-4,
-    "batch_size": 32,
-    "epochs": 2,
-    "max_length": 128,
-    "eval_every": 47,
-    "eval_samples": 256,
-}
+from dpo_notes.commands.presets import add_data_options, add_run_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the public contract."""
-    parser.add_argument("--model", default=EMBEDDED, help="embedded, a folder, or a hub name such as gpt2")
-    parser.add_argument("--data", default=EMBEDDED, help="embedded, a file, a folder, or the name of a hub data set")
-    parser.add_argument(
-        "--eval-data", help="comparisons held out for evaluation (default: a tenth of the data, at most 500)"
-    )
-    add_on_bad_row(parser)
+    add_data_options(parser)
     parser.add_argument("--beta", type=float, help="strength of the tie to the reference (default 0.1; embedded 1)")
     parser.add_argument("--loss", default="dpo", help="dpo or one of its relatives: cdpo, ipo, simpo, … (default dpo)")
-    parser.add_argument("--output", type=Path, help="the run folder (default runs/MODEL-LOSS-NUMBER)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder --output")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of DPOConfig, as often as needed"
-    )
+    add_run_options(parser, kind="LOSS", config="DPOConfig")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
+from dpo_notes.commands.known_rewards import best_accuracy, judge_of
+from dpo_notes.commands.presets import TRAIN
 from dpo_notes.commands.prompts import command_to_sample, for_a_table
-from dpo_notes.commands.report import best_accuracy, gains, read_rows, write_samples
-from dpo_notes.commands.runs import (
-    all_embedded,
+from dpo_notes.commands.report import gains, read_rows, write_samples
+from dpo_notes.commands.splits import load_splits
+from dpo_notes.commands.training_command import (
     answers,
     carry_out,
     choose_folder,
@@ -17,8 +19,6 @@ from dpo_notes.commands.runs import (
     words_of_run,
     write_config,
 )
-from dpo_notes.commands.splits import load_splits, words_on_bad_row
-from dpo_notes.commands.train import EMBEDDED_PRESET
 from dpo_notes.language.load import context_length, frozen_copy, load_model
 from dpo_notes.pairs.chat import chat_template, render
 from dpo_notes.plots.runs import training_curves
@@ -34,7 +34,7 @@ SHOWN_SAMPLES = 12
 def train(args: argparse.Namespace) -> int:
     """Run `dpo-notes train` with these arguments; returns the exit code."""
     loss = loss_named(args.loss)
-    config = make_config(args, reduction=loss.reduction)
+    config = settings(DPOConfig, args, preset=TRAIN, reduction=loss.reduction)
     main = process_state().is_main_process
     folder = choose_folder(args, kind=args.loss)
 
@@ -59,12 +59,11 @@ def train(args: argparse.Namespace) -> int:
         config,
         loss_fn=loss.function,
         eval_pairs=eval_pairs,
+        judge=judge_of([render(tokenizer, pair)[0] for pair in eval_pairs[: config.eval_samples]]),
         output_dir=folder,
         resume=args.resume,
     )
-    own_words = ["--loss", args.loss] + (["--beta", str(args.beta)] if args.beta is not None else [])
-    own_words += words_on_bad_row(args)
-    words = words_of_run(args, folder, command="train", own=own_words)
+    words = words_of_run(args, folder, command="train", own=["--loss", args.loss])
     if main:
         chat = None if pairs[0].is_text else chat_template(tokenizer)
         facts = {"loss": args.loss, "pairs": len(pairs), "eval_pairs": len(eval_pairs), "chat_template": chat}
@@ -83,12 +82,3 @@ def train(args: argparse.Namespace) -> int:
         print(f"go on:   {command_to_sample(folder, prompts[0])}")
         print("         (or `python run.py sample …`, and `python run.py lab` for the notebooks)")
     return code
-
-
-def make_config(args: argparse.Namespace, *, reduction: str) -> DPOConfig:
-    """The DPOConfig of these arguments: preset where everything is embedded, then --beta, then each --set."""
-    values = dict(EMBEDDED_PRESET) if all_embedded(args) else {}
-    values["reduction"] = reduction
-    if args.beta is not None:
-        values["beta"] = args.beta
-    return settings(DPOConfig, args.set, values)

@@ -228,3 +228,13 @@ def _names(items: Tensor) -> str:
     indices = items.nonzero().flatten().tolist()
     shown = ", ".join(map(str, indices[:8]))
     return f"{{{shown}, … {len(indices) - 8} more}}" if len(indices) > 8 else f"{{{shown}}}"
+
+
+def bayes_accuracy(reward_chosen: Float[Tensor, " batch"], reward_rejected: Float[Tensor, " batch"]) -> float:
+    """The best accuracy that any predictor can expect on Bradley–Terry labels of these pairs, from 1/2 to 1.
+
+    Mean over pairs of max(p, 1 - p), p = sigma(reward_chosen - reward_rejected): even who knows the true rewards
+    misses the labels that came out against the odds. Known value: 1/2 when all rewards are equal.
+    """
+    p = preference_probability(reward_chosen, reward_rejected)
+    return torch.maximum(p, 1 - p).mean().item()

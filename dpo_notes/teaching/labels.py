@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from dpo_notes.maths.bradley_terry import bayes_accuracy
 from dpo_notes.pairs.embedded import DATA
 from dpo_notes.pairs.load import PreferencePair, load_pairs
-from dpo_notes.training.evaluate import bayes_accuracy
 from dpo_notes.worlds.reviews import world as reviews
 
 MY_COMPARISONS = DATA.parent / "runs" / "my_comparisons.jsonl"  # `runs/` is not kept in git

@@ -19,7 +19,7 @@ from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.device import autocast, new_accelerator
 from dpo_notes.training.epochs import EpochSteps, Row, train_epochs
-from dpo_notes.training.evaluate import on_policy_metrics
+from dpo_notes.training.evaluate import Judge, on_policy_metrics
 from dpo_notes.training.identity import data_digest, function_name, run_identity, shapes_digest, weights_digest
 from dpo_notes.training.reference import ReferencedPairs
 
@@ -35,6 +35,7 @@ def train_dpo(
     *,
     loss_fn: LossFunction = dpo_loss,
     eval_pairs: Sequence[PreferencePair] | None = None,
+    judge: Judge | None = None,
     output_dir: str | Path | None = None,
     resume: bool = False,
 ) -> Iterator[Row]:
@@ -44,8 +45,8 @@ def train_dpo(
     the policy's own log-probabilities; summed or per-token means as `config.reduction` says.
     Rows hold "step", "epoch", "loss" (nats), "rewards/…" (nats), "logps/…" (nats), "grad_norm", "learning_rate" and
     "pairs_per_second". With `eval_pairs` the rows of evaluations, the first of them at step 0 before any training, also
-    hold "eval/loss", "eval/rewards/…" and the on-policy "eval/kl", "eval/kl_error", "eval/length" (and, in the review
-    world, "eval/reward" and "eval/grammatical").
+    hold "eval/loss", "eval/rewards/…" and the on-policy "eval/kl", "eval/kl_error", "eval/length", and the mean of each
+    value that `judge(prompts, responses)` gives, under "eval/" and its name.
     `output_dir` receives metrics.jsonl, checkpoint/ and at the end model/; `resume` goes on from its last checkpoint and
     yields the rows that follow it, bitwise those of an uninterrupted run on the CPU, in float32, with as many threads.
     Raises InputError for what the user can mend, before the first row; TrainingDiverged when the loss is not finite.
@@ -96,6 +97,7 @@ def train_dpo(
                     prompts,
                     max_new_tokens=min(max_length // 2, max(len(pair.chosen) for pair in eval_encoded)),
                     generator=torch.Generator().manual_seed(config.seed),  # always the same: less noise
+                    judge=judge,
                 )
             return row
 

@@ -10,7 +10,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
-from dpo_notes.training.memory import keeps_freed_memory
 from dpo_notes.training.order import Step, epoch_steps
 from dpo_notes.training.step import OptimizerStep, TrainingDiverged
 
@@ -39,7 +38,6 @@ class EpochSteps:
         return self._epoch(epoch)[position]
 
 
-@keeps_freed_memory
 def train_epochs(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

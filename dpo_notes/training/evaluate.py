@@ -1,6 +1,6 @@
-"""What a policy does when it speaks for itself: its divergence from the reference, and its reward where that is known."""
+"""What a policy says when it is asked: how far it is from the reference, and what a judge thinks of its responses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,16 +11,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_notes.language.generate import sample_ids
 from dpo_notes.language.load import context_length
 from dpo_notes.language.score import response_logits
-from dpo_notes.maths.bradley_terry import preference_probability
 from dpo_notes.maths.logps import picked_logps
 from dpo_notes.maths.optimum import kl_divergence
 from dpo_notes.maths.policy_gradient import kl_k1, kl_k2, kl_k3
 from dpo_notes.pairs.batches import collate
 from dpo_notes.pairs.encode import encode_prompts
 from dpo_notes.pairs.tokenizing import texts_of
-from dpo_notes.worlds.reviews import world as reviews
 
 ROWS_PER_FORWARD = 8
+# judge(prompts, responses): values of each response by name, such as `reviews.judge`.
+Judge = Callable[[Sequence[str], Sequence[str]], Mapping[str, Float[Tensor, " batch"]]]
 KL_SAMPLERS = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
 
 
@@ -37,12 +37,6 @@ class Responses:
     def lengths(self) -> Float[Tensor, " batch"]:
         """Tokens of each response, end of text included."""
         return torch.tensor([len(ids) for ids in self.response_ids], dtype=torch.float64)
-
-    @property
-    def grammatical(self) -> Float[Tensor, " batch"]:
-        """1 where the grammar of the review world could have written prompt and response, else 0."""
-        texts = (prompt + text for prompt, text in zip(self.prompts, self.texts, strict=True))
-        return torch.tensor([reviews.is_grammatical(text) for text in texts], dtype=torch.float64)
 
 
 def respond(
@@ -73,13 +67,13 @@ def on_policy_metrics(
     *,
     max_new_tokens: int,
     generator: torch.Generator,
+    judge: Judge | None = None,
 ) -> dict[str, float]:
     """Metrics of one response to each prompt, sampled from the policy at temperature 1 with nothing cut away.
 
     With a reference, kl: KL(policy || reference) in nats a response; kl_error: its standard error (0 for a single
-    prompt, which cannot tell it). Always, length: tokens a response, end of text included. Where all prompts belong to
-    the review world, reward: the mean of the raters' reward; grammatical: the share of texts that the grammar could
-    have written.
+    prompt, which cannot tell it). Always, length: tokens a response, end of text included. With a judge, the mean of
+    each of its values, such as the raters' reward in the review world.
     Responses end at `max_new_tokens`, so the KL is that of their first `max_new_tokens` tokens.
     Known value: kl is 0 when the policy is the reference.
     """
@@ -89,10 +83,8 @@ def on_policy_metrics(
         metrics["kl"], metrics["kl_error"] = mean_and_error(
             response_kl(policy, reference, said.prompt_ids, said.response_ids)
         )
-    if all(map(reviews.is_prompt, prompts)):
-        metrics["reward"] = reviews.reward(prompts, said.texts).mean().item()
-        metrics["grammatical"] = said.grammatical.mean().item()
-    return metrics
+    judged = {} if judge is None else judge(prompts, said.texts)
+    return metrics | {name: values.mean().item() for name, values in judged.items()}
 
 
 def mean_and_error(values: Float[Tensor, " batch"]) -> tuple[float, float]:
@@ -142,16 +134,6 @@ def kl_estimates(
         for name, estimator in KL_SAMPLERS.items():
             parts[name].append(_sum_by_row(estimator(*logps), row))
     return {name: mean_and_error(torch.cat(values)) for name, values in parts.items()}
-
-
-def bayes_accuracy(reward_chosen: Float[Tensor, " batch"], reward_rejected: Float[Tensor, " batch"]) -> float:
-    """The best accuracy that any predictor can expect on Bradley–Terry labels of these pairs, from 1/2 to 1.
-
-    Mean over pairs of max(p, 1 - p), p = sigma(reward_chosen - reward_rejected): even who knows the true rewards
-    misses the labels that came out against the odds. Known value: 1/2 when all rewards are equal.
-    """
-    p = preference_probability(reward_chosen, reward_rejected)
-    return torch.maximum(p, 1 - p).mean().item()
 
 
 Scored = tuple[list[Float[Tensor, "tokens vocab"]], Int[Tensor, " tokens"], Int[Tensor, " tokens"]]

@@ -15,6 +15,7 @@ from dpo_notes.maths.checks import check_positive
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.policy_gradient import gae, kl_k1, masked_mean, ppo_clip_loss, whiten
 from dpo_notes.training.config import check_rounds_settings
+from dpo_notes.training.evaluate import Judge
 from dpo_notes.training.rollout import RewardFunction, Rollout, rollout_metrics
 from dpo_notes.training.rounds import Row, train_rounds
 from dpo_notes.training.step import OptimizerStep, TrainingDiverged
@@ -69,6 +70,7 @@ def train_ppo(
     config: PPOConfig,
     *,
     eval_prompts: Sequence[str] | None = None,
+    judge: Judge | None = None,
     output_dir: str | Path | None = None,
     resume: bool = False,
 ) -> Iterator[Row]:
@@ -87,7 +89,7 @@ def train_ppo(
     `output_dir`, `resume` and errors are those of `train_dpo`, in one process. model/ is the policy; the value function
     stays in checkpoint/. Known value: kl 0 and objective equal to reward at step 1, when policy equals reference.
     """
-    places = {"eval_prompts": eval_prompts, "output_dir": output_dir, "resume": resume}
+    places = {"eval_prompts": eval_prompts, "judge": judge, "output_dir": output_dir, "resume": resume}
     learner = partial(PPO, policy, config)
     return train_rounds(learner, policy, reference, reward_fn, prompts, tokenizer, config, **places)
 

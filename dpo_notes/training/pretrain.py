@@ -12,7 +12,6 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase, P
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.logps import token_logps
 from dpo_notes.training.device import new_accelerator
-from dpo_notes.training.memory import keeps_freed_memory
 from dpo_notes.training.step import OptimizerStep
 
 END_OF_TEXT = "<|endoftext|>"
@@ -99,7 +98,6 @@ def text_attention(position_ids: Int[Tensor, "blocks time"]) -> Bool[Tensor, "bl
     return (text[:, None, :, None] == text[:, None, None, :]) & earlier
 
 
-@keeps_freed_memory
 def pretrain(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], config: PretrainConfig
 ) -> Iterator[dict[str, float]]:

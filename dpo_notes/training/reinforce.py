@@ -16,6 +16,7 @@ from dpo_notes.maths.baselines import leave_one_out
 from dpo_notes.maths.policy_gradient import kl_k1, reinforce_loss
 from dpo_notes.pairs.batches import Batch
 from dpo_notes.training.config import check_rounds_settings
+from dpo_notes.training.evaluate import Judge
 from dpo_notes.training.rollout import RewardFunction, Rollout, rollout_metrics
 from dpo_notes.training.rounds import Row, train_rounds
 from dpo_notes.training.step import OptimizerStep
@@ -51,6 +52,7 @@ def train_reinforce(
     config: ReinforceConfig,
     *,
     eval_prompts: Sequence[str] | None = None,
+    judge: Judge | None = None,
     output_dir: str | Path | None = None,
     resume: bool = False,
 ) -> Iterator[Row]:
@@ -73,7 +75,7 @@ def train_reinforce(
     `output_dir`, `resume` and errors are those of `train_dpo`, in one process. Of "loss" only the gradient means
     anything. Known value: kl 0 and objective equal to reward at step 1, when policy equals reference.
     """
-    places = {"eval_prompts": eval_prompts, "output_dir": output_dir, "resume": resume}
+    places = {"eval_prompts": eval_prompts, "judge": judge, "output_dir": output_dir, "resume": resume}
     learner = partial(Reinforce, policy, config)
     return train_rounds(learner, policy, reference, reward_fn, prompts, tokenizer, config, **places)
 

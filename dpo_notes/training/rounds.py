@@ -17,9 +17,8 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.encode import encode_prompts
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.device import new_accelerator
-from dpo_notes.training.evaluate import on_policy_metrics
+from dpo_notes.training.evaluate import Judge, on_policy_metrics
 from dpo_notes.training.identity import data_digest, function_name, run_identity, shapes_digest, weights_digest
-from dpo_notes.training.memory import keeps_freed_memory
 from dpo_notes.training.rollout import RewardFunction, Rollout, prompt_numbers, roll_out, stream
 from dpo_notes.training.step import OptimizerStep
 
@@ -47,6 +46,7 @@ def train_rounds(
     config,
     *,
     eval_prompts: Sequence[str] | None,
+    judge: Judge | None,
     output_dir: str | Path | None,
     resume: bool,
 ) -> Iterator[Row]:
@@ -83,11 +83,10 @@ def train_rounds(
 
     def evaluate() -> Row:
         generator = torch.Generator().manual_seed(config.seed)  # always the same: less noise
-        settings = {"max_new_tokens": max_new_tokens, "generator": generator}
+        settings = {"max_new_tokens": max_new_tokens, "generator": generator, "judge": judge}
         metrics = on_policy_metrics(policy, reference, tokenizer, eval_prompts, **settings)
         return {f"eval/{name}": value for name, value in metrics.items()}
 
-    @keeps_freed_memory
     def loop() -> Iterator[Row]:
         policy.eval()  # evaluation mode turns dropout off; gradients flow as in training mode
         reference.to(accelerator.device).eval()

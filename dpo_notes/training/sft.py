@@ -21,7 +21,7 @@ from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import check_loop_settings
 from dpo_notes.training.device import autocast, new_accelerator
 from dpo_notes.training.epochs import EpochSteps, Row, train_epochs
-from dpo_notes.training.evaluate import on_policy_metrics
+from dpo_notes.training.evaluate import Judge, on_policy_metrics
 from dpo_notes.training.identity import data_digest, run_identity, shapes_digest, weights_digest
 
 
@@ -54,6 +54,7 @@ def train_sft(
     config: SFTConfig,
     *,
     eval_pairs: Sequence[PreferencePair] | None = None,
+    judge: Judge | None = None,
     output_dir: str | Path | None = None,
     resume: bool = False,
 ) -> Iterator[Row]:
@@ -110,6 +111,7 @@ def train_sft(
                 prompts,
                 max_new_tokens=min(max_length // 2, max(len(pair.chosen) for pair in eval_encoded)),
                 generator=torch.Generator().manual_seed(config.seed),  # always the same: less noise
+                judge=judge,
             )
         return row
 

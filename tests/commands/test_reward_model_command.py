@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from dpo_notes.commands.runs import all_embedded, settings
 from transformers import AutoModelForSequenceClassification
 
 from dpo_notes.cli import main, parser
 from dpo_notes.commands.reward_model import EMBEDDED_PRESET
 from dpo_notes.commands.reward_model_run import gains, least_loss
-from dpo_notes.commands.runs import all_embedded, settings
 from dpo_notes.training.reward_model import RewardModelConfig
 
 

@@ -31,8 +31,8 @@ def measure_policy(
     generator = stream(seed, "held-out prompts", 0)
     said = respond(policy, setting.tokenizer, setting.prompts, max_new_tokens=max_new_tokens, generator=generator)
     kl, kl_error = mean_and_error(response_kl(policy, setting.reference, said.prompt_ids, said.response_ids))
-    rewards = reviews.reward(said.prompts, said.texts)
-    point = figures(rewards, said.grammatical, said.lengths, win_scores(rewards, opponent))
+    judged = reviews.judge(said.prompts, said.texts)
+    point = figures(**judged, lengths=said.lengths, wins=win_scores(judged["reward"], opponent))
     return rounded({"kl": kl, "kl_error": kl_error}) | point, said
 
 
@@ -45,7 +45,7 @@ def show_answers(policy: PreTrainedModel, setting: Setting, *, seed: int, max_ne
 
 
 def figures(
-    rewards: Float[Tensor, " prompts"],
+    reward: Float[Tensor, " prompts"],
     grammatical: Float[Tensor, " prompts"],
     lengths: Float[Tensor, " prompts"],
     wins: Float[Tensor, " prompts"],
@@ -55,10 +55,10 @@ def figures(
     reward (nats) and its standard error; grammatical: the share that the grammar could have written; length: tokens, end
     of text included; win_rate against the base model's answers, ties counted half, with its 95% Wilson interval.
     """
-    reward, error = mean_and_error(rewards)
+    mean, error = mean_and_error(reward)
     rate = wilson_interval(min(wins.mean().item(), 1.0), len(wins))  # weights may sum to a hair more than 1
     numbers = {
-        "reward": reward,
+        "reward": mean,
         "reward_error": error,
         "grammatical": grammatical.mean().item(),
         "length": lengths.mean().item(),

@@ -66,7 +66,8 @@ def draw_pool(
         raise InputError(f"samples is {samples}; expected at least 1")
     repeated = [prompt for prompt in prompts for _ in range(samples)]
     said = respond(reference, tokenizer, repeated, max_new_tokens=max_new_tokens, generator=generator)
-    values = (reviews.reward(said.prompts, said.texts), said.grammatical, said.lengths)
+    judged = reviews.judge(said.prompts, said.texts)
+    values = (judged["reward"], judged["grammatical"], said.lengths)
     return Pool(said, *(value.view(len(prompts), samples) for value in values))
 
 

@@ -19,15 +19,9 @@ def speech_metrics(prompts: Sequence[str], responses: Sequence[str]) -> dict[str
     """
     if not responses:
         raise InputError("no responses to look at; expected at least one")
-    rewards = reviews.reward(prompts, responses)
-    fine = [reviews.is_grammatical(prompt + response) for prompt, response in zip(prompts, responses, strict=True)]
     words = [word for response in responses for word in response.split()]
-    return {
-        "reward": rewards.mean().item(),
-        "grammatical": sum(fine) / len(fine),
-        "words": len(words) / len(responses),
-        "distinct": len(set(words)) / max(len(words), 1),
-    }
+    means = {name: values.mean().item() for name, values in reviews.judge(prompts, responses).items()}
+    return means | {"words": len(words) / len(responses), "distinct": len(set(words)) / max(len(words), 1)}
 
 
 class Overheard:

@@ -100,6 +100,17 @@ def reward(prompts: Sequence[str], responses: Sequence[str]) -> Float[Tensor, " 
     return torch.tensor(values, dtype=torch.float64)
 
 
+def judge(prompts: Sequence[str], responses: Sequence[str]) -> dict[str, Float[Tensor, " batch"]]:
+    """What a run in this world is judged by: the raters' "reward" of each response, in nats, and whether it is
+    "grammatical": 1 where the grammar could have written prompt and response, else 0.
+
+    Known value: ("Where is Paris?", " In France.") has reward 1 and is grammatical.
+    """
+    texts = (prompt + response for prompt, response in zip(prompts, responses, strict=True))
+    grammatical = torch.tensor([is_grammatical(text) for text in texts], dtype=torch.float64)
+    return {"reward": reward(prompts, responses), "grammatical": grammatical}
+
+
 def _country_value(prompt: str, response: str) -> float:
     city, country = first_named("city", prompt), first_named("country", response)
     if city is None or country is None:

@@ -1,4 +1,4 @@
-"""What the training commands share: settings from words, splits, the run folder, the progress bar, and config.json."""
+"""What the training commands share: settings from words, the run folder, the progress bar, and config.json."""
 
 import argparse
 import dataclasses
@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dpo_notes.commands.memory import keep_freed_memory
 from dpo_notes.language.generate import sample
 from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.embedded import EMBEDDED
@@ -28,20 +29,18 @@ from dpo_notes.training.step import TrainingDiverged
 Row = dict[str, float]
 
 
-def settings(config_class: type, assignments: Sequence[str], values: Mapping[str, object]):
-    """A configuration of this class with these values, then each FIELD=VALUE of `--set`."""
-    values, types = dict(values), {field.name: field.type for field in dataclasses.fields(config_class)}
-    for assignment in assignments:
+def settings(config_class: type, args: argparse.Namespace, *, preset: Mapping[str, object], **given: object):
+    """The configuration of these arguments: the preset where everything is embedded, what is given, --beta, each --set."""
+    values = given if args.model != EMBEDDED or args.data != EMBEDDED else dict(preset) | given
+    if getattr(args, "beta", None) is not None:
+        values["beta"] = args.beta
+    types = {field.name: field.type for field in dataclasses.fields(config_class)}
+    for assignment in args.set:
         name, equals, text = assignment.partition("=")
         if not equals or name not in types:
             raise InputError(f"--set {assignment}: expected FIELD=VALUE with one of the fields {', '.join(types)}")
         values[name] = _parse(name, text, types[name])
     return config_class(**values)
-
-
-def all_embedded(args: argparse.Namespace) -> bool:
-    """Whether model and data are the repository's, for which the presets hold."""
-    return args.model == EMBEDDED and args.data == EMBEDDED
 
 
 def choose_folder(args: argparse.Namespace, *, kind: str) -> Path:
@@ -64,8 +63,10 @@ def choose_folder(args: argparse.Namespace, *, kind: str) -> Path:
 
 def words_of_run(args: argparse.Namespace, folder: Path, *, command: str, own: Sequence[str] = ()) -> list[str]:
     """The words after `dpo-notes` that start this run; `own`: those that only this command knows."""
-    words = [command, "--model", args.model, "--data", args.data, *own, "--output", str(folder)]
-    words += ["--eval-data", args.eval_data] if args.eval_data else []
+    words = [command, "--model", args.model, "--data", args.data, *own]
+    words += ["--beta", str(args.beta)] if getattr(args, "beta", None) is not None else []
+    words += ["--on-bad-row", args.on_bad_row] if args.on_bad_row != "stop" else []
+    words += ["--output", str(folder)] + (["--eval-data", args.eval_data] if args.eval_data else [])
     return words + [word for assignment in args.set for word in ("--set", assignment)]
 
 
@@ -111,6 +112,7 @@ def carry_out(
 
     `epochs`: the "epoch" of the last row; `status` says in a few words how a row's step went.
     """
+    keep_freed_memory()
     main = process_state().is_main_process
     go_on = f"go on with: {command_line(words)} --resume"
     try:
