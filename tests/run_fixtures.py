@@ -12,7 +12,13 @@ from dpo_notes.language.load import frozen_copy
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
 
-ARGUMENTS = ("loss_fn", "eval_pairs", "output_dir", "resume")  # of train_dpo; every other name is a field of DPOConfig
+ARGUMENTS = (
+    "loss_fn",
+    "eval_pairs",
+    "judge",
+    "output_dir",
+    "resume",
+)  # of train_dpo; every other name is a field of DPOConfig
 
 
 @pytest.fixture

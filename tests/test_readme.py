@@ -4,9 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-from test_properties import INPUTS
-from test_resume import CHANGES, PLACES
-from test_sturdy_inputs import ALLOWED, BAD_FILES, BAD_MODELS, BAD_SETTINGS
 
 from dpo_notes.cli import parser
 from dpo_notes.places import ROOT
@@ -33,21 +30,6 @@ def test_every_command_of_the_readme_parses():
 def test_the_readme_names_every_loss_and_no_other():
     (row,) = re.findall(r"^\| `--loss` \| (.*) \|$", README, re.MULTILINE)
     assert set(re.findall(r"`([^`]+)`", row)) == set(LOSSES)
-
-
-def test_the_readme_counts_the_inputs_that_are_tried():
-    words = " ".join(README.split())
-    assert f"{len(BAD_FILES)} bad files, {len(BAD_SETTINGS)} bad settings and {len(BAD_MODELS)} broken model" in words
-    assert f"{len(ALLOWED)} files that are odd but allowed" in words
-    files, skipped, texts = INPUTS.values()
-    assert f"make up {files:,} files, {skipped} files with rows to skip, and {texts} texts" in words
-
-
-def test_the_readme_counts_the_kills_that_runs_survive():
-    words, numbers = " ".join(README.split()), {8: "eight", 9: "nine"}
-    assert f"kill runs {len(PLACES) + CHANGES + 1} times with `kill -9`" in words
-    assert f"at {numbers[len(PLACES)]} awkward places, before each of the {numbers[CHANGES]} changes" in words
-    assert "both processes of a `torchrun`" in words
 
 
 def test_the_python_example_trains(tmp_path, monkeypatch, new_tiny_model, tiny_tokenizer):

@@ -24,8 +24,8 @@ from notebook_page import Page
 from site_explorers import draw, explorers_of
 from site_pages import target_of
 
+from dpo_notes import lessons
 from dpo_notes.places import ROOT
-from dpo_notes.teaching import explorers
 from dpo_notes.teaching.grid import MOST
 from dpo_notes.teaching.live import Explorer
 
@@ -38,7 +38,8 @@ EXPLORER_BYTES, SITE_BYTES = 1.5e6, 50e6
 MISSING = re.compile(r"VBox\(|HBox\(|<dpo_notes\.|widget|Loading", re.IGNORECASE)  # where a widget has lost its picture
 CLASSES = [
     thing
-    for module in pkgutil.iter_modules(explorers.__path__, explorers.__name__ + ".")
+    for module in pkgutil.walk_packages(lessons.__path__, lessons.__name__ + ".")
+    if module.name.endswith(".explorers")
     for thing in vars(importlib.import_module(module.name)).values()
     if inspect.isclass(thing) and issubclass(thing, Explorer) and thing.__module__ == module.name
 ]

@@ -11,8 +11,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from dpo_notes.cli import COMMANDS, main
-from dpo_notes.commands.train import EMBEDDED_PRESET
+from dpo_notes.cli import COMMANDS, main, parser
+from dpo_notes.commands.presets import TRAIN
+from dpo_notes.commands.training_command import settings
 from dpo_notes.training.config import DPOConfig
 
 
@@ -115,15 +116,13 @@ def test_text_from_the_data_is_escaped_in_samples(tmp_path, model_folder):
 
 
 def test_the_preset_holds_only_where_both_model_and_data_are_embedded(model_folder, tmp_path):
-    from dpo_notes.cli import parser
-    from dpo_notes.commands.train_run import make_config
+    def config(*words):
+        return settings(DPOConfig, parser().parse_args(["train", *words]), preset=TRAIN, reduction="mean")
 
-    embedded = make_config(parser().parse_args(["train"]), reduction="sum")
-    assert embedded == DPOConfig(**EMBEDDED_PRESET)
-    own = make_config(parser().parse_args(["train", "--data", "mine.jsonl"]), reduction="sum")
-    assert own == DPOConfig()
-    chosen = make_config(parser().parse_args(["train", "--beta", "0.3", "--set", "epochs=3"]), reduction="sum")
-    assert (chosen.beta, chosen.epochs, chosen.learning_rate) == (0.3, 3, EMBEDDED_PRESET["learning_rate"])
+    assert config() == DPOConfig(**TRAIN, reduction="mean")
+    assert config("--data", "mine.jsonl") == config("--model", "gpt2") == DPOConfig(reduction="mean")
+    chosen = config("--beta", "0.3", "--set", "epochs=3")
+    assert (chosen.beta, chosen.epochs, chosen.learning_rate) == (0.3, 3, TRAIN["learning_rate"])
 
 
 def test_sample_prints_each_prompt_with_its_answers(model_folder, capsys):
@@ -204,7 +203,7 @@ def test_what_a_model_says_can_be_written_where_not_every_character_is_known(mon
 
 @pytest.mark.parametrize(("processes", "program"), [(1, "dpo-notes"), (2, "torchrun --nproc_per_node 2 -m dpo_notes")])
 def test_the_command_to_go_on_starts_as_many_processes_as_there_were(monkeypatch, processes, program):
-    from dpo_notes.commands import runs
+    from dpo_notes.commands import training_command
 
-    monkeypatch.setattr(runs, "process_state", lambda: SimpleNamespace(num_processes=processes))
-    assert runs.command_line(["train", "--output", "my runs/1"]) == f"{program} train --output 'my runs/1'"
+    monkeypatch.setattr(training_command, "process_state", lambda: SimpleNamespace(num_processes=processes))
+    assert training_command.command_line(["train", "--output", "my runs/1"]) == f"{program} train --output 'my runs/1'"

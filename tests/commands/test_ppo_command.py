@@ -12,8 +12,9 @@ from transformers import AutoModelForCausalLM
 
 from dpo_notes.cli import main
 from dpo_notes.commands import ppo_run
-from dpo_notes.commands.ppo import EMBEDDED_PRESET
-from dpo_notes.commands.ppo_run import gains, make_config, reward_named
+from dpo_notes.commands.ppo_run import ppo_gains, reward_named
+from dpo_notes.commands.presets import PPO
+from dpo_notes.commands.training_command import settings
 from dpo_notes.language.reward_head import new_reward_model, reward_of
 from dpo_notes.maths.errors import InputError
 from dpo_notes.training.ppo import PPOConfig
@@ -126,21 +127,20 @@ def test_bad_input_gets_one_line_and_exit_code_2_and_writes_nothing(words, told,
 
 def test_the_preset_holds_where_all_is_embedded_and_words_go_before_it():
     args = {"model": "embedded", "data": "embedded", "beta": None, "set": []}
-    assert make_config(argparse.Namespace(**args)) == PPOConfig(**EMBEDDED_PRESET)
-    own = make_config(argparse.Namespace(**args | {"beta": 0.0, "set": ["steps=7"]}))
-    assert own == PPOConfig(**EMBEDDED_PRESET | {"beta": 0.0, "steps": 7})
-    assert make_config(argparse.Namespace(**args | {"model": "gpt2"})) == PPOConfig()
+    assert settings(PPOConfig, argparse.Namespace(**args), preset=PPO) == PPOConfig(**PPO)
+    own = settings(PPOConfig, argparse.Namespace(**args | {"beta": 0.0, "set": ["steps=7"]}), preset=PPO)
+    assert own == PPOConfig(**PPO | {"beta": 0.0, "steps": 7})
 
 
 def test_the_table_by_hand():
     """20 rounds with rewards 1 to 20: the first tenth has 1.5 on average, the last 19.5."""
     rows = [{"step": 0, "eval/length": 5.0}] + [{"step": n, "reward": float(n)} for n in range(1, 20)]
     rows += [{"step": 20, "reward": 20.0, "eval/length": 7.5}]
-    title, reward, length = gains(rows).splitlines()
+    title, reward, length = ppo_gains(rows).splitlines()
     assert title.split() == ["before", "after"]
     assert reward.split()[-2:] == ["1.50", "19.50"]
     assert length.split()[-2:] == ["5.0", "7.5"]
-    assert len(gains(rows[1:-1]).splitlines()) == 2  # nothing was held out
+    assert len(ppo_gains(rows[1:-1]).splitlines()) == 2  # nothing was held out
 
 
 def test_what_a_reward_model_finds_odd_in_responses_is_not_told_every_round(

@@ -2,7 +2,8 @@
 
 import pytest
 
-from dpo_notes.commands.report import best_accuracy, gains, write_samples
+from dpo_notes.commands.known_rewards import best_accuracy
+from dpo_notes.commands.report import gains, write_samples
 from dpo_notes.pairs.load import PreferencePair
 
 BEFORE = {"step": 0, "eval/loss": 0.6931, "eval/rewards/margins": 0.0, "eval/rewards/accuracies": 0.0, "eval/kl": 0.0,

@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from dpo_notes.commands.runs import all_embedded, settings
 from transformers import AutoModelForSequenceClassification
 
-from dpo_notes.cli import main, parser
-from dpo_notes.commands.reward_model import EMBEDDED_PRESET
-from dpo_notes.commands.reward_model_run import gains, least_loss
-from dpo_notes.training.reward_model import RewardModelConfig
+from dpo_notes.cli import main
+from dpo_notes.commands.reward_model_run import least_loss, reward_model_gains
 
 
 def write(path: Path, pairs) -> Path:
@@ -79,7 +76,7 @@ def test_a_table_by_hand():
     names = ("eval/loss", "eval/rewards/accuracies", "eval/calibration", "eval/rewards/margins")
     rows = [dict(zip(names, values, strict=True)) for values in ((0.693, 0.0, 0.0, 0.0), (0.2, 1.0, 0.1, 1.5))]
     assert least_loss(*truth) == pytest.approx((0.5623351446 + 0.6931471806) / 2)
-    assert gains(rows, learnt, truth).splitlines() == [
+    assert reward_model_gains(rows, learnt, truth).splitlines() == [
         "held out                              before     after  possible",
         "loss (nats)                            0.693     0.200     0.628",
         "accuracy                            guessing    100.0%     62.5%",
@@ -87,7 +84,7 @@ def test_a_table_by_hand():
         "reward margin (nats)                    0.00      1.50",
         "correlation with the true reward                  0.89      1.00",
     ]
-    assert gains(rows, learnt, None).splitlines()[1:3] == [
+    assert reward_model_gains(rows, learnt, None).splitlines()[1:3] == [
         "loss (nats)                            0.693     0.200",
         "accuracy                            guessing    100.0%",
     ]
@@ -138,11 +135,3 @@ def test_bad_input_gets_one_line_and_exit_code_2_and_writes_nothing(words, compl
     assert complaint in error
     assert error.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_preset_holds_only_where_both_model_and_data_are_embedded():
-    embedded = parser().parse_args(["reward-model", "--set", "epochs=3"])
-    assert all_embedded(embedded)
-    config = settings(RewardModelConfig, embedded.set, EMBEDDED_PRESET)
-    assert config == RewardModelConfig(**EMBEDDED_PRESET | {"epochs": 3})
-    assert not all_embedded(parser().parse_args(["reward-model", "--data", "mine.jsonl"]))

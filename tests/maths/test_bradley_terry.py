@@ -8,6 +8,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from dpo_notes.maths.bradley_terry import (
+    bayes_accuracy,
     elo_from_reward,
     fit_bradley_terry,
     margin_correlation,
@@ -319,3 +320,16 @@ def test_rewards_that_would_broadcast_are_refused(function, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InputError, match="expected one shape"):
         function(torch.zeros(3, 1), torch.zeros(3))
+
+
+def test_bayes_accuracy_by_hand():
+    """Differences 0, log 3, -log 3: the likelier label comes with probability 1/2, 3/4, 3/4; mean 2/3."""
+    chosen = torch.tensor([1.0, 1 + math.log(3), 1 - math.log(3)], dtype=torch.float64)
+    rejected = torch.ones(3, dtype=torch.float64)
+    assert bayes_accuracy(chosen, rejected) == pytest.approx(2 / 3)
+    assert bayes_accuracy(rejected, chosen) == pytest.approx(2 / 3)  # who was chosen does not matter
+
+
+def test_bayes_accuracy_is_a_half_without_differences_and_1_where_they_are_beyond_doubt():
+    assert bayes_accuracy(torch.zeros(4), torch.zeros(4)) == 0.5
+    assert bayes_accuracy(torch.full((4,), 100.0), torch.zeros(4)) == 1.0

@@ -42,7 +42,7 @@ def test_a_class_and_a_decorated_function_are_shown_whole():
     assert "@dataclass" in show_source(DPOConfig).code
     assert "reduction: str" in show_source(DPOConfig).code
     code = show_source(decorated).code
-    assert code.startswith("# tests/test_source.py, from line ")
+    assert code.startswith("# tests/teaching/test_source.py, from line ")
     assert code.endswith('@torch.no_grad()\ndef decorated():\n    return "`````"\n')
 
 

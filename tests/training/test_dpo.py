@@ -14,6 +14,7 @@ from dpo_notes.pairs.encode import encode_pairs
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.order import epoch_steps
 from dpo_notes.training.step import TrainingDiverged
+from dpo_notes.worlds.reviews import world as reviews
 
 pytest_plugins = ["run_fixtures"]
 
@@ -46,7 +47,7 @@ def test_learning_rate_warms_up_over_its_share_of_all_steps(train):
 
 
 def test_evaluations_come_first_as_often_as_asked_and_last(train, tiny_pairs):
-    rows = train(eval_pairs=tiny_pairs[16:], epochs=3, eval_every=2, eval_samples=2)  # 6 steps
+    rows = train(eval_pairs=tiny_pairs[16:], judge=reviews.judge, epochs=3, eval_every=2, eval_samples=2)  # 6 steps
     assert [row["step"] for row in rows if "eval/loss" in row] == [0, 2, 4, 6]
     assert rows[0].keys() >= {"eval/kl", "eval/kl_error", "eval/length", "eval/reward", "eval/grammatical"}
     assert "loss" not in rows[0]

@@ -1,4 +1,4 @@
-"""What a policy does when it speaks for itself: KL, length, reward, and the best accuracy that labels allow."""
+"""What a policy says when it is asked: KL, length, and what a judge makes of it."""
 
 import math
 from itertools import product
@@ -12,7 +12,6 @@ from dpo_notes.language.generate import sample_ids
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.training import evaluate
 from dpo_notes.training.evaluate import (
-    bayes_accuracy,
     kl_estimates,
     mean_and_error,
     on_policy_metrics,
@@ -195,23 +194,21 @@ def test_length_counts_end_of_text(monkeypatch, policy, five_words):
     """ "c d <end>" is 3 tokens, "d" (cut) is 1, "<end>" is 1: mean 5/3."""
     says(monkeypatch, [[3, 4, END], [4], [END]])
     metrics = on_policy_metrics(policy, None, five_words, ["a"] * 3, max_new_tokens=3, generator=torch.Generator())
-    assert metrics == {"length": pytest.approx(5 / 3)}  # no reference, no KL; not the review world, no reward
+    assert metrics == {"length": pytest.approx(5 / 3)}  # no reference, no KL; no judge, nothing else
 
 
-@pytest.mark.parametrize("other_world", [False, True])
-def test_reward_and_grammar_are_told_where_all_prompts_are_of_the_review_world(
-    monkeypatch, tiny_model, tiny_tokenizer, other_world
-):
-    """ " In France." about Paris is worth 1; " France France" about Rome names a wrong country: -1, and no grammar."""
-    prompts = ["Where is Paris?", "Where is Rome?"] + ["Who are you?"] * other_world
-    answers = [" In France.", " France France", " Nobody."][: len(prompts)]
-    end = tiny_tokenizer.eos_token_id
-    says(monkeypatch, [ids + [end] for ids in tiny_tokenizer(answers, add_special_tokens=False)["input_ids"]])
-    metrics = on_policy_metrics(
-        tiny_model, None, tiny_tokenizer, prompts, max_new_tokens=8, generator=torch.Generator()
-    )
-    told = {name: metrics[name] for name in ("reward", "grammatical") if name in metrics}
-    assert told == ({} if other_world else {"reward": 0.0, "grammatical": 0.5})
+def test_a_judge_hears_prompts_and_texts_and_its_values_are_averaged(monkeypatch, policy, five_words):
+    says(monkeypatch, [[3, 4, END], [4], [END]])
+    heard = []
+
+    def judge(prompts, responses):
+        heard.append((list(prompts), list(responses)))
+        return {"words": torch.tensor([float(len(text.split())) for text in responses])}
+
+    how = {"max_new_tokens": 3, "generator": torch.Generator(), "judge": judge}
+    metrics = on_policy_metrics(policy, None, five_words, ["a", "b", "a"], **how)
+    assert heard == [(["a", "b", "a"], ["c d", "d", ""])]
+    assert metrics == {"length": pytest.approx(5 / 3), "words": 1.0}
 
 
 def test_responses_are_those_of_the_generator_at_temperature_1(policy, reference, five_words):
@@ -227,16 +224,3 @@ def test_responses_are_those_of_the_generator_at_temperature_1(policy, reference
     ids = [tuple(five_words(prompt)["input_ids"]) for prompt in prompts]
     responses = sample_ids(policy, ids, eos_id=END, generator=torch.Generator().manual_seed(7), max_new_tokens=4)
     assert first["kl"] == pytest.approx(response_kl(policy, reference, ids, responses).mean().item())
-
-
-def test_bayes_accuracy_by_hand():
-    """Differences 0, log 3, -log 3: the likelier label comes with probability 1/2, 3/4, 3/4; mean 2/3."""
-    chosen = torch.tensor([1.0, 1 + math.log(3), 1 - math.log(3)], dtype=torch.float64)
-    rejected = torch.ones(3, dtype=torch.float64)
-    assert bayes_accuracy(chosen, rejected) == pytest.approx(2 / 3)
-    assert bayes_accuracy(rejected, chosen) == pytest.approx(2 / 3)  # who was chosen does not matter
-
-
-def test_bayes_accuracy_is_a_half_without_differences_and_1_where_they_are_beyond_doubt():
-    assert bayes_accuracy(torch.zeros(4), torch.zeros(4)) == 0.5
-    assert bayes_accuracy(torch.full((4,), 100.0), torch.zeros(4)) == 1.0

@@ -15,6 +15,7 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.encode import encode_pairs
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.sft import SFTConfig, train_sft
+from dpo_notes.worlds.reviews import world as reviews
 
 FAST = {"learning_rate": 1e-3, "warmup_fraction": 0.0, "batch_size": 8, "eval_samples": 0}
 TRAINING_NAMES = {"step", "epoch", "loss", "logps/chosen", "grad_norm", "learning_rate", "pairs_per_second"}
@@ -24,8 +25,10 @@ TRAINING_NAMES = {"step", "epoch", "loss", "logps/chosen", "grad_norm", "learnin
 def train(new_tiny_model, tiny_tokenizer, tiny_pairs):
     """train(model=None, …, field=value, …): the rows of a run on the first 16 pairs, from the tiny model by default."""
 
-    def run(model=None, *, pairs=tiny_pairs[:16], eval_pairs=None, output_dir=None, resume=False, **settings):
-        others = {"eval_pairs": eval_pairs, "output_dir": output_dir, "resume": resume}
+    def run(
+        model=None, *, pairs=tiny_pairs[:16], eval_pairs=None, judge=None, output_dir=None, resume=False, **settings
+    ):
+        others = {"eval_pairs": eval_pairs, "judge": judge, "output_dir": output_dir, "resume": resume}
         config = SFTConfig(**FAST | settings)
         return list(train_sft(model or new_tiny_model(), pairs, tiny_tokenizer, config, **others))
 
@@ -153,7 +156,7 @@ def test_held_out_metrics_are_means_over_tokens_and_responses_in_any_batches(
 
 
 def test_the_model_is_compared_with_itself_as_it_came(train, tiny_pairs):
-    rows = train(eval_pairs=tiny_pairs[16:], eval_samples=4, epochs=4)
+    rows = train(eval_pairs=tiny_pairs[16:], judge=reviews.judge, eval_samples=4, epochs=4)
     assert rows[0]["eval/kl"] == rows[0]["eval/kl_error"] == 0
     assert rows[-1]["eval/kl"] > 0.1
     assert rows[-1].keys() >= {"eval/length", "eval/reward", "eval/grammatical"}

@@ -22,7 +22,7 @@ from dpo_notes.worlds.reviews.world import Document, is_grammatical, is_prompt, 
 
 WRITE_MANY = """
 import dataclasses, json, torch
-from dpo_notes.worlds.reviews import sample_documents
+from dpo_notes.worlds.reviews.world import sample_documents
 for document in sample_documents(21_000, generator=torch.Generator().manual_seed(0)):
     print(json.dumps(dataclasses.asdict(document)))
 """
@@ -292,3 +292,9 @@ def test_names_and_titles_leave_the_raters_cold():
 def test_articles_go_by_sound():
     """A vowel takes "an", and so does the silent h of "honest"."""
     assert {"an honest", "an elegant", "a good", "a heavy"} <= {*words.SLOTS["a_good"], *words.SLOTS["a_dull"]}
+
+
+def test_the_judge_pays_what_the_raters_feel_and_reads_prompt_and_response_together():
+    """ " In France." about Paris is worth 1; " France France" about Rome names a wrong country: -1, and no grammar."""
+    judged = reviews.judge(["Where is Paris?", "Where is Rome?"], [" In France.", " France France"])
+    assert {name: values.tolist() for name, values in judged.items()} == {"reward": [1, -1], "grammatical": [1, 0]}
