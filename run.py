@@ -35,6 +35,8 @@ import time
 import venv
 from pathlib import Path
 
+from dpo_notes.commands import COMMANDS  # of this folder; it imports nothing that is not in Python
+
 ROOT = Path(__file__).resolve().parent
 ENV = ROOT / ".venv"
 PYTHON = ENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -46,8 +48,6 @@ LISTS = [ROOT / "requirements.txt", ROOT / "pyproject.toml"]
 TEST_LIST = ROOT / "tests" / "requirements.txt"
 SITE_LIST = ROOT / "authoring" / "site-requirements.txt"
 
-# Those of dpo-notes.
-COMMANDS = ["train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "frontier", "grade", "lab", "doctor"]
 JOBS = {name: ["-m", "dpo_notes", name] for name in COMMANDS}
 JOBS["test"] = ["-m", "pytest", "-q"]
 JOBS["audit"] = [str(ROOT / "authoring" / "audit.py")]

@@ -8,10 +8,10 @@ import warnings
 from collections.abc import Sequence
 
 from dpo_notes import __version__
+from dpo_notes.commands import COMMANDS
 from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.harmless import for_terminal
 
-COMMANDS = ("train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "frontier", "grade", "lab", "doctor")
 EXAMPLES = """examples:
   dpo-notes train                                          the embedded GPT-2 on the embedded comparisons
   dpo-notes train --model gpt2 --data my_pairs.jsonl       a real model on your own comparisons

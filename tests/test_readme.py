@@ -1,12 +1,15 @@
 """The README says what is so: its names exist, its commands parse, its code runs."""
 
 import re
+import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from notebook_page import Page
 
 from dpo_notes.cli import parser
-from dpo_notes.places import ROOT
+from dpo_notes.places import NOTEBOOKS, ROOT
 from dpo_notes.training.losses_by_name import LOSSES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,6 +33,34 @@ def test_every_command_of_the_readme_parses():
 def test_the_readme_names_every_loss_and_no_other():
     (row,) = re.findall(r"^\| `--loss` \| (.*) \|$", README, re.MULTILINE)
     assert set(re.findall(r"`([^`]+)`", row)) == set(LOSSES)
+
+
+def test_the_map_names_every_room_and_no_other():
+    """Every folder of the repository and of the package, and of the package's rooms the worlds."""
+    (tree,) = re.findall(r"```\n(run\.py .*?)```", README, re.DOTALL)
+    drawn, above = set(), []
+    for line in tree.splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0].rstrip("/")
+        above[depth:] = [name]
+        drawn.add("/".join(above))
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    folders = {path.rpartition("/")[0] for path in tracked if not path.startswith(".")}
+    rooms = {"/".join(folder.split("/")[:2]) for folder in folders if folder.startswith("dpo_notes/")}
+    rooms |= {folder for folder in folders if folder.startswith("dpo_notes/worlds/")}
+    assert drawn == {"run.py", *(folder.split("/")[0] for folder in folders if folder), *rooms}
+
+
+def test_the_series_is_told_as_it_stands_in_the_folder():
+    """In README's table, in TEACHING's first words and its plan for each, and at the end of each notebook the next one."""
+    notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+    names = [notebook.name for notebook in notebooks]
+    assert re.findall(r"^\| \d\d \| \[.*\]\(notebooks/(.*\.ipynb)\) \|", README, re.MULTILINE) == names
+    teaching = (NOTEBOOKS / "TEACHING.md").read_text(encoding="utf-8")
+    assert f"{ {13: 'Thirteen', 14: 'Fourteen'}[len(names)] } notebooks" in teaching
+    assert re.findall(r"^\*\*(\d\d) ", teaching, re.MULTILINE) == [name[:2] for name in names]
+    for notebook, following in pairwise(notebooks):
+        (end,) = (cell.source for cell in Page(notebook).cells if cell.source.startswith("## Next"))
+        assert f"]({following.name})" in end, notebook.name
 
 
 def test_the_python_example_trains(tmp_path, monkeypatch, new_tiny_model, tiny_tokenizer):

@@ -12,7 +12,7 @@ from transformers.utils.logging import disable_progress_bar
 from dpo_notes.commands.known_rewards import judge_of
 from dpo_notes.commands.presets import PPO, TRUE_REWARD
 from dpo_notes.commands.prompts import command_to_sample, for_a_table
-from dpo_notes.commands.report import Rows, line, read_rows, speech_lines, write_samples
+from dpo_notes.commands.report import line, read_rows, speech_lines, write_samples
 from dpo_notes.commands.splits import load_splits
 from dpo_notes.commands.training_command import (
     answers,
@@ -26,6 +26,7 @@ from dpo_notes.commands.training_command import (
 from dpo_notes.language.load import frozen_copy, load_model
 from dpo_notes.language.reward_head import load_reward_model, reward_of
 from dpo_notes.maths.errors import InputError
+from dpo_notes.maths.rows import Rows
 from dpo_notes.pairs.chat import chat_template, render
 from dpo_notes.plots.rollouts import rollout_curves
 from dpo_notes.training.device import process_state

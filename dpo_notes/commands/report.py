@@ -4,10 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dpo_notes.maths.rows import Rows
 from dpo_notes.pairs.harmless import for_markdown
 from dpo_notes.training.output_folder import replaced_file
-
-Rows = Sequence[Mapping[str, float]]
 
 
 def read_rows(folder: Path) -> list[dict[str, float]]:

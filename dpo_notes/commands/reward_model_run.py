@@ -11,7 +11,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from dpo_notes.commands.known_rewards import true_rewards
 from dpo_notes.commands.presets import REWARD_MODEL
-from dpo_notes.commands.report import Rows, line, read_rows
+from dpo_notes.commands.report import line, read_rows
 from dpo_notes.commands.splits import load_splits
 from dpo_notes.commands.training_command import (
     carry_out,
@@ -25,6 +25,7 @@ from dpo_notes.language.load import load_model
 from dpo_notes.language.reward_head import new_reward_model, reward_of
 from dpo_notes.maths.bradley_terry import bayes_accuracy, margin_correlation, preference_entropy, preference_probability
 from dpo_notes.maths.calibration import Reliability, expected_calibration_error, reliability
+from dpo_notes.maths.rows import Rows
 from dpo_notes.pairs.chat import chat_template, render
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.plots.runs import reward_model_curves

@@ -19,14 +19,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_notes.commands.memory import keep_freed_memory
 from dpo_notes.language.generate import sample
 from dpo_notes.maths.errors import InputError
+from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.embedded import EMBEDDED
 from dpo_notes.pairs.harmless import for_terminal
 from dpo_notes.training.checkpoint import check_run_folder
 from dpo_notes.training.device import from_main_process, process_state
 from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.training.step import TrainingDiverged
-
-Row = dict[str, float]
 
 
 def settings(config_class: type, args: argparse.Namespace, *, preset: Mapping[str, object], **given: object):

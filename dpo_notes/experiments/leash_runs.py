@@ -26,10 +26,8 @@ EVERY = 10  # steps between two looks at the policy
 SHOWN = ["Where is Shanghai?", "Review of The Silent Harbour:"]  # their answers are kept as text
 CONFIG = ReinforceConfig(steps=120, batch_size=32, learning_rate=1e-3, max_new_tokens=40, rows_per_forward=32)
 
-Row = dict[str, object]
 
-
-def record(beta: float, *, config: ReinforceConfig = CONFIG, listeners: int = 200) -> Iterator[Row]:
+def record(beta: float, *, config: ReinforceConfig = CONFIG, listeners: int = 200) -> Iterator[dict[str, object]]:
     """One run of the embedded GPT-2: a row before the first step, after every `EVERY` steps and after the last.
 
     Rows hold "beta", "step", the `speech_metrics` of answers to as many prompts as there are `listeners`, "kl" and
@@ -52,7 +50,7 @@ def listen(
     tokenizer: PreTrainedTokenizerBase,
     prompts: list[str],
     config: ReinforceConfig,
-) -> Row:
+) -> dict[str, object]:
     """What the policy says to the prompts, always with the same random numbers; the first answers as text."""
     generator = torch.Generator().manual_seed(config.seed)
     said = respond(policy, tokenizer, prompts, max_new_tokens=config.max_new_tokens, generator=generator)

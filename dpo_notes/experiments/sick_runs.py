@@ -34,8 +34,6 @@ HEALTHY, HIGH, LOW, SWAPPED, READ_OFTEN, ELSEWHERE = FAULTS = (
 )
 RUNS = {"A": READ_OFTEN, "B": HIGH, "C": HEALTHY, "D": ELSEWHERE, "E": SWAPPED}
 
-Row = dict[str, object]
-
 
 def swapped(pairs: list[PreferencePair]) -> list[PreferencePair]:
     """The pairs as a file gives them whose columns chosen and rejected were exchanged."""
@@ -50,7 +48,7 @@ def record(
     *,
     config: DPOConfig = CONFIG,
     few: int = FEW,
-) -> Iterator[Row]:
+) -> Iterator[dict[str, object]]:
     """The rows of all runs in the order of RUNS, each with its letter as "run". The last policy of A is where D starts."""
     policy = None
     for letter, fault in RUNS.items():
@@ -69,9 +67,9 @@ def record(
             policy = trained
 
 
-def by_letter(rows: Iterable[Row]) -> dict[str, list[Row]]:
+def by_letter(rows: Iterable[dict[str, object]]) -> dict[str, list[dict[str, object]]]:
     """The rows of each run by its letter, which they themselves no longer hold."""
-    found: dict[str, list[Row]] = {letter: [] for letter in RUNS}
+    found: dict[str, list[dict[str, object]]] = {letter: [] for letter in RUNS}
     for row in rows:
         found[row["run"]].append({name: value for name, value in row.items() if name != "run"})
     return found

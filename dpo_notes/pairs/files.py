@@ -19,7 +19,7 @@ LINE_BYTES = ROW_BYTES  # of a line; and of a field of a .csv file, where the cs
 MESSAGES_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*['"](role|content)['"]\s*:""")
 
 
-class Row(NamedTuple):
+class FileRow(NamedTuple):
     """One row of a file, numbered from 1.
 
     `value` is what stood there, not yet checked. Where one line could not be read and the next ones still can, it is
@@ -30,7 +30,7 @@ class Row(NamedTuple):
     value: object
 
 
-def read_rows(path: Path, *, parquet_times: float | None = None) -> Iterator[Row]:
+def read_rows(path: Path, *, parquet_times: float | None = None) -> Iterator[FileRow]:
     """The rows of a file, by the ending of its name; text is UTF-8, with or without a byte-order mark.
 
     `.jsonl`: one object a line; blank lines are skipped and still counted. `.json`: a list of objects, counted as rows.
@@ -70,11 +70,11 @@ def find_file(folder: Path, split: str) -> Path:
     return folder / found[0]
 
 
-def _jsonl_rows(path: Path) -> Iterator[Row]:
+def _jsonl_rows(path: Path) -> Iterator[FileRow]:
     with path.open("rb") as file:
         for number, line in enumerate(_lines(path, file), start=1):
             if line.strip():
-                yield Row(f"{path}, line {number}", _jsonl_value(path, line.rstrip(), number))
+                yield FileRow(f"{path}, line {number}", _jsonl_value(path, line.rstrip(), number))
 
 
 def _jsonl_value(path: Path, line: bytes, number: int) -> object:
@@ -84,7 +84,7 @@ def _jsonl_value(path: Path, line: bytes, number: int) -> object:
         return error
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
+def _json_rows(path: Path) -> Iterator[FileRow]:
     within(path, path.stat().st_size, TOTAL_BYTES, "bytes, read at once (a .jsonl file is read line by line)")
     data = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     if not data.strip():
@@ -94,10 +94,10 @@ def _json_rows(path: Path) -> Iterator[Row]:
     if not isinstance(values, list):
         raise InputError(f"{path}: holds {kind_of(values)}; expected {expected}")
     for number, value in enumerate(values, start=1):
-        yield Row(f"{path}, row {number}", value)
+        yield FileRow(f"{path}, row {number}", value)
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
+def _csv_rows(path: Path) -> Iterator[FileRow]:
     earlier_limit = csv.field_size_limit(int(LINE_BYTES * times_asked_for()))
     start = 1
     try:
@@ -113,7 +113,7 @@ def _csv_rows(path: Path) -> Iterator[Row]:
             for fields in reader:
                 if fields:
                     place = f"{path}, line {start}"
-                    yield Row(place, damage[0] if damage else _csv_value(place, header, fields))
+                    yield FileRow(place, damage[0] if damage else _csv_value(place, header, fields))
                 damage.clear()
                 start = reader.line_num + 1
     except csv.Error as error:
@@ -148,11 +148,11 @@ def _csv_value(place: str, header: list[str], fields: list[str]) -> dict[str, st
     return row
 
 
-def _parquet_rows(path: Path, times: float | None) -> Iterator[Row]:
+def _parquet_rows(path: Path, times: float | None) -> Iterator[FileRow]:
     with path.open("rb") as file:
         check_names = partial(_check_names_once, path)
         for number, value in parquet_rows(path, file, COLUMNS, check_names=check_names, times=times):
-            yield Row(f"{path}, row {number}", value)
+            yield FileRow(f"{path}, row {number}", value)
 
 
 def _check_names_once(path: Path, names: list[str]) -> None:

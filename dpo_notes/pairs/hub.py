@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from dpo_notes.maths.errors import InputError
-from dpo_notes.pairs.files import Row
+from dpo_notes.pairs.files import FileRow
 from dpo_notes.pairs.wording import one_line
 
 HUB_TIMEOUT = 5.0  # seconds to see whether the hub answers at all; the libraries alone retry for half a minute
 
 
-def hub_rows(name: str, split: str) -> Iterator[Row]:
+def hub_rows(name: str, split: str) -> Iterator[FileRow]:
     """The rows of one split of a hub data set, in order; their place is "NAME [SPLIT], row N", from 1.
 
     Read by `datasets`: from its cache alone where HF_HUB_OFFLINE=1 is set. Code that a data set brings is never run.
@@ -35,7 +35,7 @@ def hub_rows(name: str, split: str) -> Iterator[Row]:
             f"({one_line(error)}); expected a path, or a hub name within reach or in the cache"
         ) from error
     for number, row in enumerate(table, start=1):
-        yield Row(f"{name} [{split}], row {number}", row)
+        yield FileRow(f"{name} [{split}], row {number}", row)
 
 
 def why_hub_is_silent() -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.common_prefix import OTHER_TURN, message_border, text_border
 from dpo_notes.pairs.embedded import EMBEDDED, data_folder
-from dpo_notes.pairs.files import COLUMNS, KINDS, Row, find_file, read_rows
+from dpo_notes.pairs.files import COLUMNS, KINDS, FileRow, find_file, read_rows
 from dpo_notes.pairs.harmless import for_terminal
 from dpo_notes.pairs.hub import hub_rows
 from dpo_notes.pairs.messages import Messages, as_text_or_messages, check_one_form, check_prompt, check_response
@@ -139,7 +139,7 @@ def _check_differ(chosen: str | Messages, rejected: str | Messages) -> None:
         raise InputError("chosen equals rejected, which teaches nothing; expected two different responses")
 
 
-def _open(name: str | PathLike, split: str | None) -> tuple[str, Iterator[Row]]:
+def _open(name: str | PathLike, split: str | None) -> tuple[str, Iterator[FileRow]]:
     """What the rows come from, in words, and the rows, none of them read yet."""
     wanted = "train" if split is None else split
     if name == EMBEDDED:
@@ -165,7 +165,7 @@ def _open(name: str | PathLike, split: str | None) -> tuple[str, Iterator[Row]]:
     return f"{name} [{wanted}]", hub_rows(name, wanted)
 
 
-def _columns(row: Row, with_prompt: bool | None) -> dict[str, object]:
+def _columns(row: FileRow, with_prompt: bool | None) -> dict[str, object]:
     """The row's columns, checked by name. `with_prompt`: whether the rows before had a prompt; None at the first."""
     if isinstance(row.value, InputError):
         raise row.value

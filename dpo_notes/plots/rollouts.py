@@ -4,7 +4,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dpo_notes.plots.runs import MARGIN, POLICY, REFERENCE, Rows, kl_panel, metric_line, open_axes, speech_panel
+from dpo_notes.maths.rows import Rows
+from dpo_notes.plots.runs import MARGIN, POLICY, REFERENCE, kl_panel, metric_line, open_axes, speech_panel
 
 
 def objective_panel(ax: Axes, rows: Rows) -> Axes:

@@ -1,7 +1,6 @@
 """Pictures: data and an `ax` in, the Axes out. One colour has one meaning in the whole project."""
 
 import math
-from collections.abc import Mapping, Sequence
 
 import torch
 from matplotlib.axes import Axes
@@ -9,11 +8,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dpo_notes.maths.calibration import Reliability
+from dpo_notes.maths.rows import Rows
 
 # Okabe and Ito's palette, which can be told apart without colour vision.
 CHOSEN, REJECTED, POLICY, REFERENCE, MARGIN, TRUTH = "#0072B2", "#D55E00", "#009E73", "#666666", "#CC79A7", "#000000"
-
-Rows = Sequence[Mapping[str, float]]
 
 
 def open_axes(*axes: Axes) -> None:

@@ -2,12 +2,11 @@
 
 import asyncio
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from dpo_notes.maths.errors import InputError
+from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.wording import one_line
-
-Row = Mapping[str, float]
 
 BREATH = 0.01  # seconds after each row, in which buttons are heard; with a sleep of 0 a click may wait for several rows
 MADE: "weakref.WeakSet[LiveLoop]" = weakref.WeakSet()

@@ -1,11 +1,11 @@
 """A picture that grows while a loop runs, and stays when the loop has ended."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 from IPython.display import display
 
-Row = Mapping[str, float]
+from dpo_notes.maths.rows import Row
 
 
 def watch(rows: Iterable[Row], draw: Callable[[list[Row]], object], *, seconds: float = 0.5) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from dpo_notes.language.load import context_length
 from dpo_notes.language.score import pair_logps
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss, preference_metrics
+from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.batches import in_order_of_length
 from dpo_notes.pairs.chat import render
 from dpo_notes.pairs.encode import encode_pairs
@@ -18,7 +19,7 @@ from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.device import autocast, new_accelerator
-from dpo_notes.training.epochs import EpochSteps, Row, train_epochs
+from dpo_notes.training.epochs import EpochSteps, train_epochs
 from dpo_notes.training.evaluate import Judge, on_policy_metrics
 from dpo_notes.training.identity import data_digest, function_name, run_identity, shapes_digest, weights_digest
 from dpo_notes.training.reference import ReferencedPairs

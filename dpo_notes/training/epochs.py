@@ -8,12 +8,11 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.maths.errors import InputError
+from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.order import Step, epoch_steps
 from dpo_notes.training.step import OptimizerStep, TrainingDiverged
-
-Row = dict[str, float]
 
 
 class EpochSteps:

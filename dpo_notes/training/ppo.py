@@ -14,10 +14,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_notes.maths.checks import check_positive
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.policy_gradient import gae, kl_k1, masked_mean, ppo_clip_loss, whiten
+from dpo_notes.maths.rows import Row
 from dpo_notes.training.config import check_rounds_settings
 from dpo_notes.training.evaluate import Judge
 from dpo_notes.training.rollout import RewardFunction, Rollout, rollout_metrics
-from dpo_notes.training.rounds import Row, train_rounds
+from dpo_notes.training.rounds import train_rounds
 from dpo_notes.training.step import OptimizerStep, TrainingDiverged
 from dpo_notes.training.value import PolicyWithValue
 

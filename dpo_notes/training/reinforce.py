@@ -14,11 +14,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_notes.language.score import response_token_logps
 from dpo_notes.maths.baselines import leave_one_out
 from dpo_notes.maths.policy_gradient import kl_k1, reinforce_loss
+from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.batches import Batch
 from dpo_notes.training.config import check_rounds_settings
 from dpo_notes.training.evaluate import Judge
 from dpo_notes.training.rollout import RewardFunction, Rollout, rollout_metrics
-from dpo_notes.training.rounds import Row, train_rounds
+from dpo_notes.training.rounds import train_rounds
 from dpo_notes.training.step import OptimizerStep
 
 

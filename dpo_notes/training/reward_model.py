@@ -15,13 +15,14 @@ from dpo_notes.maths.bradley_terry import preference_nll, preference_probability
 from dpo_notes.maths.calibration import expected_calibration_error, reliability
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import preference_metrics
+from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.batches import collate_pairs, in_order_of_length
 from dpo_notes.pairs.encode import EncodedPair, encode_pairs
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import check_loop_settings
 from dpo_notes.training.device import autocast, new_accelerator
-from dpo_notes.training.epochs import EpochSteps, Row, train_epochs
+from dpo_notes.training.epochs import EpochSteps, train_epochs
 from dpo_notes.training.identity import data_digest, run_identity, shapes_digest
 
 CALIBRATION_BINS = 10  # from 1/2 to 1

@@ -14,6 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_notes.language.load import context_length
 from dpo_notes.language.score import response_token_logps
 from dpo_notes.maths.errors import InputError
+from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.encode import encode_prompts
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.device import new_accelerator
@@ -21,8 +22,6 @@ from dpo_notes.training.evaluate import Judge, on_policy_metrics
 from dpo_notes.training.identity import data_digest, function_name, run_identity, shapes_digest, weights_digest
 from dpo_notes.training.rollout import RewardFunction, Rollout, prompt_numbers, roll_out, stream
 from dpo_notes.training.step import OptimizerStep
-
-Row = dict[str, float]
 
 
 class Learner(Protocol):

@@ -13,6 +13,7 @@ from dpo_notes.language.load import context_length, frozen_copy
 from dpo_notes.language.score import response_logits
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.logps import picked_logps
+from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.batches import collate, in_order_of_length
 from dpo_notes.pairs.chat import render
 from dpo_notes.pairs.encode import EncodedPair, encode_pairs
@@ -20,7 +21,7 @@ from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.config import check_loop_settings
 from dpo_notes.training.device import autocast, new_accelerator
-from dpo_notes.training.epochs import EpochSteps, Row, train_epochs
+from dpo_notes.training.epochs import EpochSteps, train_epochs
 from dpo_notes.training.evaluate import Judge, on_policy_metrics
 from dpo_notes.training.identity import data_digest, run_identity, shapes_digest, weights_digest
 

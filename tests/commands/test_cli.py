@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from dpo_notes.cli import COMMANDS, main, parser
+from dpo_notes.cli import main, parser
+from dpo_notes.commands import COMMANDS
 from dpo_notes.commands.presets import TRAIN
 from dpo_notes.commands.training_command import settings
 from dpo_notes.training.config import DPOConfig

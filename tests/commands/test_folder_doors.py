@@ -10,7 +10,8 @@ import student
 from folders import refusal, stranger, tree
 
 import run
-from dpo_notes.cli import COMMANDS, main, parser
+from dpo_notes.cli import main, parser
+from dpo_notes.commands import COMMANDS
 from dpo_notes.commands.pretrain import PART, PARTS
 from dpo_notes.pairs.embedded import data_folder
 from dpo_notes.places import ROOT

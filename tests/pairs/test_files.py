@@ -8,12 +8,12 @@ import pyarrow.parquet
 import pytest
 
 from dpo_notes.maths.errors import InputError
-from dpo_notes.pairs.files import Row, find_file, read_rows
+from dpo_notes.pairs.files import FileRow, find_file, read_rows
 
 ROW = b'{"chosen": "a", "rejected": "b"}'
 
 
-def rows_of(path, data: bytes) -> list[Row]:
+def rows_of(path, data: bytes) -> list[FileRow]:
     path.write_bytes(data)
     return list(read_rows(path))
 
@@ -33,7 +33,7 @@ def test_jsonl_counts_blank_lines_and_skips_them(tmp_path):
     """Lines 1, 2 (blank), 3 (spaces), 4: rows stand on lines 1 and 4. The last line needs no line feed."""
     path = tmp_path / "a.jsonl"
     rows = rows_of(path, ROW + b"\r\n\n  \t\n" + ROW)
-    assert rows == [Row(f"{path}, line {number}", {"chosen": "a", "rejected": "b"}) for number in (1, 4)]
+    assert rows == [FileRow(f"{path}, line {number}", {"chosen": "a", "rejected": "b"}) for number in (1, 4)]
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
@@ -80,7 +80,7 @@ def test_json_and_parquet_count_rows(tmp_path):
     path = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"chosen": ["a", None], "rejected": ["b", "c"]}), path)
     expected = [{"chosen": "a", "rejected": "b"}, {"chosen": None, "rejected": "c"}]
-    assert list(read_rows(path)) == [Row(f"{path}, row {i + 1}", value) for i, value in enumerate(expected)]
+    assert list(read_rows(path)) == [FileRow(f"{path}, row {i + 1}", value) for i, value in enumerate(expected)]
 
 
 def test_parquet_decodes_no_column_that_nobody_reads(tmp_path):

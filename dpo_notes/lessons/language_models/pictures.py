@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from dpo_notes.plots.runs import POLICY, REFERENCE, TRUTH, Rows, metric_line, open_axes
+from dpo_notes.maths.rows import Rows
+from dpo_notes.plots.runs import POLICY, REFERENCE, TRUTH, metric_line, open_axes
 
 BAR = 0.8  # of the room that a word has
 

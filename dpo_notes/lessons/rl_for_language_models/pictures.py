@@ -1,14 +1,13 @@
 """The pictures of notebook 04: what a policy in training says, in four panels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from dpo_notes.maths.rows import Rows
 from dpo_notes.plots.runs import POLICY, REFERENCE, metric_line, open_axes
 from dpo_notes.teaching.picture import new_figure
-
-Rows = Sequence[Mapping[str, float]]
 
 PANELS = {
     "reward": "reward (nats)",

@@ -16,8 +16,9 @@ from dpo_notes.lessons.training_gpt2_with_dpo.pictures import LINES, run_panels
 from dpo_notes.lessons.training_gpt2_with_dpo.run_curves import curves, room_for
 from dpo_notes.lessons.training_gpt2_with_dpo.snapshots import Snapshots
 from dpo_notes.maths.bradley_terry import preference_probability
+from dpo_notes.maths.rows import Rows
 from dpo_notes.pairs.load import PreferencePair
-from dpo_notes.plots.runs import CHOSEN, MARGIN, REFERENCE, REJECTED, Rows, open_axes
+from dpo_notes.plots.runs import CHOSEN, MARGIN, REFERENCE, REJECTED, open_axes
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.teaching.live_loop import LiveLoop
 from dpo_notes.teaching.tokens import drawable

@@ -1,6 +1,6 @@
 """The rows of a DPO run in pieces short enough for a picture that follows, with a look at held-out pairs on the way."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
@@ -9,6 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.score import batch_logps
 from dpo_notes.maths.losses import preference_metrics
+from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.batches import Batch, collate_pairs, in_order_of_length
 from dpo_notes.pairs.encode import encode_pairs
 from dpo_notes.pairs.load import PreferencePair
@@ -17,7 +18,6 @@ from dpo_notes.training.dpo import train_dpo
 from dpo_notes.training.losses_by_name import NamedLoss
 
 HELD_OUT_BATCH = 20  # pairs scored at once: less work than a training step
-Row = Mapping[str, float | int]
 Scores = Float[Tensor, "2 batch"]  # log-probabilities of the chosen and the rejected responses, in nats
 
 

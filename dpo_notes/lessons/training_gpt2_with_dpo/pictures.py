@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 
 from dpo_notes.lessons.training_gpt2_with_dpo.run_curves import curves, room_for
 from dpo_notes.lessons.training_gpt2_with_dpo.snapshots import Snapshots
-from dpo_notes.plots.runs import CHOSEN, MARGIN, POLICY, REFERENCE, REJECTED, TRUTH, Rows, open_axes
+from dpo_notes.maths.rows import Rows
+from dpo_notes.plots.runs import CHOSEN, MARGIN, POLICY, REFERENCE, REJECTED, TRUTH, open_axes
 from dpo_notes.teaching.picture import new_figure
 from dpo_notes.teaching.tokens import drawable
 

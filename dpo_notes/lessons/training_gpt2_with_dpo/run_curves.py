@@ -1,9 +1,10 @@
 """What pictures of DPO runs take from their rows: points, means of the last few, change since the start, and room."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-Rows = Sequence[Mapping[str, float]]
+from dpo_notes.maths.rows import Rows
+
 Points = tuple[list[float], list[float]]  # steps and values
 
 WIDTH = 10  # steps in a trailing mean
