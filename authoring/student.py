@@ -1,7 +1,7 @@
 """python run.py student [FOLDER]    a copy for a class: the notebooks without hints and without any way to a solution
 
 Without a name: build/student. The copy holds all that it takes to start (run.py, the package, the data), the notebooks
-with their blanks, and the benchmarks, which one of them shows. What is left out: notebooks/solutions, every hint with
+with their blanks. What is left out: the benchmarks, notebooks/solutions, every hint with
 its link, the teacher's guide, tests and tools. The checkers work as ever: they are in the package, which therefore knows
 the answers. A copy that stands there already is made anew, where nobody has worked in it; anything else is left alone.
 """
@@ -27,7 +27,6 @@ COPIED = (
     "environment.yml",
     "LICENSE",
     "LICENSE-TEXT",
-    "benchmarks",
     "data",
     "dpo_notes",
 )

@@ -17,8 +17,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedModel, PreTrainedTokenizerBase
-from trl_run import in_our_order, train_with_trl
 
+from dpo_notes.experiments.trl_run import in_our_order, train_with_trl
 from dpo_notes.language.load import frozen_copy, fuse_gelu, load_model
 from dpo_notes.pairs.embedded import DATA
 from dpo_notes.pairs.encode import EncodedPair, encode_pairs

@@ -19,8 +19,8 @@ import results
 import torch
 from compare_trl import CPU
 from one_side import WARM_UP, Work, model_and_pairs, necessary_flops, settings
-from trl_run import in_our_order
 
+from dpo_notes.experiments.trl_run import in_our_order
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.pairs.encode import encode_pairs
 from dpo_notes.training.dpo import train_dpo

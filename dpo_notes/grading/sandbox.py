@@ -76,7 +76,7 @@ def start(
 
 def _visible() -> list[Path]:
     """What Python, the package and the embedded model need to be read; parents before children."""
-    paths = {sys.executable, PACKAGE, data_folder(), PACKAGE.parent / "benchmarks"}  # a notebook shows one of these
+    paths = {sys.executable, PACKAGE, data_folder()}
     paths |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     paths |= {site.getusersitepackages()} if site.ENABLE_USER_SITE else set()
     for prefix in (sys.prefix, sys.exec_prefix, sys.base_prefix):

@@ -15,7 +15,7 @@ def record():
 
 def test_it_says_how_it_was_made(record):
     made = record["recorded"]
-    assert made["command"] == "python benchmarks/trl_side_by_side.py"
+    assert made["command"] == "python -m dpo_notes.experiments.side_by_side"
     assert {"torch", "transformers", "trl", "python"} <= set(made["versions"])
     assert made["date"] and made["machine"]["cores"]
     assert record["settings"]["precision"] == "fp32"

@@ -1,4 +1,4 @@
-"""python benchmarks/trl_side_by_side.py    the same 50 steps of DPO, ours and TRL's, on the embedded GPT-2
+"""python -m dpo_notes.experiments.side_by_side    the same 50 steps of DPO, ours and TRL's, on the embedded GPT-2
 
 The same pairs in the same order, the same optimizer, float32, one thread. Writes data/recorded/trl-side-by-side/run.json,
 which notebook 12 shows: "rows" hold what both logged at each step, under the names that both use. Needs the packages of
@@ -10,41 +10,40 @@ from dataclasses import asdict
 from importlib.metadata import version
 
 import torch
-from trl_run import in_our_order, train_with_trl
 
 from dpo_notes.experiments.frontier.record import circumstances, write_record
+from dpo_notes.experiments.trl_run import in_our_order, train_with_trl
 from dpo_notes.language.load import frozen_copy, load_model
+from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.embedded import DATA
 from dpo_notes.pairs.load import PreferencePair, load_pairs
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
 
 FILE = DATA / "recorded" / "trl-side-by-side" / "run.json"
-COMMAND = "python benchmarks/trl_side_by_side.py"
+COMMAND = "python -m dpo_notes.experiments.side_by_side"
 STEPS = 50
 CONFIG = DPOConfig(learning_rate=8e-4, batch_size=8, epochs=1, warmup_fraction=0.0, eval_samples=0, precision="fp32")
 REWARDS = [f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")]
 SHARED = ["loss", "grad_norm", "learning_rate", *REWARDS, "logps/chosen", "logps/rejected"]  # both log them, named so
 PLAIN = {"use_cpu": True, "optim": "adamw_torch", "gradient_checkpointing": False, "logging_steps": 1}
 
-Rows = list[dict[str, float]]
 
-
-def run_ours(pairs: list[PreferencePair]) -> Rows:
+def run_ours(pairs: list[PreferencePair]) -> list[Row]:
     """The rows of `train_dpo` on the embedded model."""
     policy, tokenizer = load_model()
     policy.requires_grad_()
     return list(train_dpo(policy, frozen_copy(policy), pairs, tokenizer, CONFIG))
 
 
-def run_trl(pairs: list[PreferencePair]) -> Rows:
+def run_trl(pairs: list[PreferencePair]) -> list[Row]:
     """The rows that TRL's DPOTrainer logs, given the pairs in the order in which `train_dpo` takes them."""
     policy, tokenizer = load_model()
     rows, losses = train_with_trl(policy.requires_grad_(), frozen_copy(policy), pairs, tokenizer, CONFIG, **PLAIN)
     return [row | {"loss": loss} for row, loss in zip(rows, losses, strict=False)]
 
 
-def run_both(steps: int) -> Rows:
+def run_both(steps: int) -> list[Row]:
     """What both log at each step, side by side, on the first pairs of the embedded comparisons."""
     pairs = load_pairs("embedded", split="train")[: steps * CONFIG.batch_size]
     model, tokenizer = load_model()

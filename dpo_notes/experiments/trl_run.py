@@ -1,4 +1,4 @@
-"""A run of TRL's DPOTrainer on pairs in our order: what the benchmarks share. Needs tests/requirements.txt (TRL 1.16)."""
+"""A run of TRL's DPOTrainer on pairs in our order: what the benchmarks and the recorded run share. Needs tests/requirements.txt (TRL 1.16)."""
 
 import os
 import tempfile
