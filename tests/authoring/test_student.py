@@ -101,18 +101,6 @@ def test_all_that_the_package_needs_is_in_it(copy):
     assert all((copy / name).exists() for name in student.COPIED)
 
 
-def test_every_file_that_a_notebook_reads_is_in_it(copy):
-    """Their cells say ROOT / "folder" / "file"."""
-    text = "".join(path.read_text(encoding="utf-8") for path in (copy / "notebooks").glob("*.ipynb"))
-    found = {
-        tuple(re.findall(r'"([^"]+)"', parts))
-        for parts in re.findall(r'ROOT((?: / "[^"]+")+)', text.replace('\\"', '"'))
-    }
-    assert found
-    for parts in found:
-        assert copy.joinpath(*parts).exists(), parts
-
-
 def test_a_copy_is_made_anew_and_a_foreign_folder_is_left_alone(copy, tmp_path, capsys):
     assert student.main([str(copy)]) == 0
     (tmp_path / "thesis.txt").touch()

@@ -148,9 +148,9 @@ def test_a_fresh_student_copy_is_made_anew_and_a_used_one_is_refused_by_what_wou
 
 
 def test_a_student_copy_into_what_is_copied_is_refused(capsys):
-    assert student.main([str(ROOT / "benchmarks/copy")]) == 2
+    assert student.main([str(ROOT / "data/copy")]) == 2
     assert "which is copied; expected a folder elsewhere" in capsys.readouterr().err
-    assert not (ROOT / "benchmarks/copy").exists()
+    assert not (ROOT / "data/copy").exists()
 
 
 def test_decks_stand_beside_earlier_ones_and_are_made_anew_but_not_where_somebody_worked(tmp_path, monkeypatch):
