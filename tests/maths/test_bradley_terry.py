@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -296,8 +295,7 @@ def test_a_ridge_makes_separated_items_finite():
         ((torch.zeros(0, 2, dtype=torch.long), 0), "0 items"),
     ],
 )
-def test_wrong_pairs_are_refused(arguments, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_wrong_pairs_are_refused(arguments, message, types_unchecked):
     with pytest.raises(InputError, match=message):
         fit_bradley_terry(*arguments)
     with pytest.raises(InputError, match=message):
@@ -316,8 +314,7 @@ def test_a_ridge_below_zero_or_not_finite_is_refused(ridge):
 
 
 @pytest.mark.parametrize("function", [preference_probability, preference_nll])
-def test_rewards_that_would_broadcast_are_refused(function, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_rewards_that_would_broadcast_are_refused(function, types_unchecked):
     with pytest.raises(InputError, match="expected one shape"):
         function(torch.zeros(3, 1), torch.zeros(3))
 

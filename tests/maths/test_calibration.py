@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 from sklearn.calibration import calibration_curve
@@ -108,7 +107,6 @@ def test_true_probabilities_are_calibrated_up_to_chance_and_too_bold_ones_are_no
         (doubles(0.5), 0, "n_bins is 0; expected at least 1"),
     ],
 )
-def test_what_is_no_probability_is_refused(probabilities, n_bins, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_is_no_probability_is_refused(probabilities, n_bins, message, types_unchecked):
     with pytest.raises(InputError, match=message):
         reliability(probabilities, n_bins=n_bins)

@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 
@@ -10,10 +9,7 @@ from dpo_notes.maths.checks import check_fraction, check_positive, check_same_sh
 from dpo_notes.maths.errors import InputError
 
 
-@pytest.fixture(autouse=True)
-def types_unchecked(monkeypatch):
-    """As a user runs it: the guard answers, not the tests' type checker."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+pytestmark = pytest.mark.usefixtures("types_unchecked")
 
 
 def test_an_input_error_is_a_value_error():

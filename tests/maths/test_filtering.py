@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 from intervals import deviations
@@ -102,14 +101,12 @@ def test_the_reward_rises_round_after_round_towards_the_highest():
 
 
 @pytest.mark.parametrize("rounds", [-1, 1.0, True, None])
-def test_rounds_that_cannot_be_counted_are_refused(rounds, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_rounds_that_cannot_be_counted_are_refused(rounds, types_unchecked):
     with pytest.raises(InputError, match="^rounds is .*; expected a whole number of at least 0$"):
         filtering_rounds(torch.zeros(2), torch.full((2,), -math.log(2)), rounds=rounds)
 
 
-def test_logits_and_other_shapes_are_refused(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_logits_and_other_shapes_are_refused(types_unchecked):
     with pytest.raises(InputError, match="ref_log_probs: .*expected 1"):
         chosen_policy(torch.zeros(2), torch.zeros(2))
     with pytest.raises(InputError, match="shapes differ"):

@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 
@@ -43,7 +42,6 @@ def test_no_policy_with_this_share_pays_less_and_one_pays_just_this():
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
-def test_what_is_no_share_is_refused(share, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_is_no_share_is_refused(share, types_unchecked):
     with pytest.raises(InputError, match="^policy_share is .*; expected numbers from 0 to 1$"):
         of(0.2, share)

@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -193,8 +192,7 @@ def test_another_reduction_is_refused(reduction):
 @pytest.mark.parametrize(
     "mask", [torch.ones(2, 3), torch.ones(2, 3, dtype=torch.long), torch.ones(1, 3, dtype=torch.bool)]
 )
-def test_a_mask_that_would_weigh_or_broadcast_is_refused(mask, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_a_mask_that_would_weigh_or_broadcast_is_refused(mask, types_unchecked):
     with pytest.raises(InputError, match=r"expected torch.bool of shape \(2, 3\)"):
         sequence_logps(torch.zeros(2, 3), mask)
 
@@ -207,8 +205,7 @@ def test_a_token_outside_the_vocabulary_is_refused(logits, input_ids, token):
 
 
 @pytest.mark.parametrize("shape", [(BATCH, TIME - 1), (1, TIME), (TIME,)])
-def test_ids_that_do_not_fit_the_logits_are_refused(logits, shape, monkeypatch):
+def test_ids_that_do_not_fit_the_logits_are_refused(logits, shape, types_unchecked):
     """gather would take a smaller index tensor without a word."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InputError, match="expected \\(batch, time, vocab\\) and \\(batch, time\\)"):
         token_logps(logits, torch.zeros(shape, dtype=torch.long))

@@ -4,7 +4,6 @@ import inspect
 import math
 from functools import partial
 
-import jaxtyping
 import pytest
 import torch
 from torch.autograd import grad, gradcheck
@@ -251,8 +250,7 @@ def test_dpop_fines_a_chosen_response_that_lost_probability():
         (torch.zeros(3, 7), torch.zeros(3, 7), 0.1, "expected one value per pair"),
     ],
 )
-def test_what_would_fail_silently_is_refused(name, chosen, rejected, beta, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_would_fail_silently_is_refused(name, chosen, rejected, beta, message, types_unchecked):
     with pytest.raises(InputError, match=message):
         WITH_REFERENCE[name](chosen, rejected, beta=beta)
 

@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -148,8 +147,7 @@ def test_metrics_carry_no_gradient():
         (torch.zeros(3).long(), torch.zeros(3), 0.1, "chosen_logratios has dtype torch.int64"),
     ],
 )
-def test_what_would_fail_silently_is_refused(function, chosen, rejected, beta, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_would_fail_silently_is_refused(function, chosen, rejected, beta, message, types_unchecked):
     with pytest.raises(InputError, match=message):
         function(chosen, rejected, beta=beta)
 

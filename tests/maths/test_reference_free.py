@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 from torch.autograd import grad, gradcheck
@@ -71,7 +70,6 @@ def test_log_probabilities_from_certain_to_impossible_stay_finite_in_float32(nam
         (torch.zeros(3, 7), torch.zeros(3, 7), 0.1, "expected one value per pair"),
     ],
 )
-def test_what_would_fail_silently_is_refused(name, chosen, rejected, beta, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_would_fail_silently_is_refused(name, chosen, rejected, beta, message, types_unchecked):
     with pytest.raises(InputError, match=message):
         REFERENCE_FREE[name](chosen, rejected, beta=beta)

@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 
@@ -76,15 +75,13 @@ def test_the_kto_baseline_is_the_mean_log_ratio_but_never_below_zero():
         ({"rejected_logratios": torch.zeros(())}, r"rejected_logratios has shape \(\); expected \(examples,\)"),
     ],
 )
-def test_kto_refuses_what_would_fail_silently(change, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_kto_refuses_what_would_fail_silently(change, message, types_unchecked):
     good = {"chosen_logratios": CHOSEN, "rejected_logratios": REJECTED, "beta": 0.1, "kl_baseline": ZERO}
     with pytest.raises(InputError, match=message):
         kto_loss(**good | change)
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 3), ()])
-def test_the_kto_baseline_needs_one_value_per_example(shape, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_the_kto_baseline_needs_one_value_per_example(shape, types_unchecked):
     with pytest.raises(InputError, match="expected one value per example, at least one"):
         kto_baseline(torch.zeros(shape))
