@@ -5,19 +5,16 @@ import math
 import pytest
 import torch
 from sklearn.calibration import calibration_curve
+from tensors import doubles, seeded
 
 from dpo_notes.maths.bradley_terry import preference_probability, sample_preferences
 from dpo_notes.maths.calibration import expected_calibration_error, reliability
 from dpo_notes.maths.errors import InputError
 
 
-def doubles(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
 def drawn(count: int, *, scale: float = 1.0) -> torch.Tensor:
-    """Predicted probabilities of `count` preferences drawn from Bradley–Terry rewards, by rewards `scale` times as large."""
-    generator = torch.Generator().manual_seed(0)
+    """Predicted probabilities of `count` drawn Bradley–Terry preferences, by rewards `scale` times the true ones."""
+    generator = seeded()
     rewards = torch.randn(2 * count, generator=generator, dtype=torch.float64)
     ranked = sample_preferences(rewards, torch.arange(2 * count).view(-1, 2), generator=generator)
     return preference_probability(*(scale * rewards[ranked]).unbind(1))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tensors import seeded
 from torch.nn.functional import cross_entropy
 
 from dpo_notes.maths import logps as logps_module
@@ -15,12 +16,12 @@ BATCH, TIME, VOCAB = 3, 6, 11
 
 @pytest.fixture
 def logits() -> torch.Tensor:
-    return 3 * torch.randn(BATCH, TIME, VOCAB, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return 3 * torch.randn(BATCH, TIME, VOCAB, generator=seeded(), dtype=torch.float64)
 
 
 @pytest.fixture
 def input_ids() -> torch.Tensor:
-    return torch.randint(VOCAB, (BATCH, TIME), generator=torch.Generator().manual_seed(1))
+    return torch.randint(VOCAB, (BATCH, TIME), generator=seeded(1))
 
 
 @pytest.fixture

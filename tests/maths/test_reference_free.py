@@ -4,19 +4,20 @@ import math
 
 import pytest
 import torch
+from tensors import doubles
 from torch.autograd import grad, gradcheck
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.maths.reference_free import cpo_loss, orpo_loss, simpo_loss
 
-CHOSEN = torch.tensor([-2.0, -3.0, -0.6, -0.1, -1.0], dtype=torch.float64)
-REJECTED = torch.tensor([-1.0, -1.5, -0.5, -2.5, -4.0], dtype=torch.float64)
+CHOSEN = doubles(-2.0, -3.0, -0.6, -0.1, -1.0)
+REJECTED = doubles(-1.0, -1.5, -0.5, -2.5, -4.0)
 REFERENCE_FREE = {"cpo": cpo_loss, "simpo": simpo_loss, "orpo": orpo_loss}
 
 
 def of_one_pair(loss_fn, chosen: float, rejected: float, **settings: float) -> float:
-    return loss_fn(*torch.tensor([[chosen], [rejected]], dtype=torch.float64), **settings).item()
+    return loss_fn(*doubles([chosen], [rejected]), **settings).item()
 
 
 def test_cpo_and_simpo_by_hand():

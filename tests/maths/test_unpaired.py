@@ -4,13 +4,14 @@ import math
 
 import pytest
 import torch
+from tensors import doubles
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.maths.unpaired import aot_loss, kto_baseline, kto_loss
 
-CHOSEN = torch.tensor([2.0, -3.0, 0.6, 0.1, -1.0], dtype=torch.float64)
-REJECTED = torch.tensor([-1.0, 1.0, 0.5, -2.5, -4.0], dtype=torch.float64)
+CHOSEN = doubles(2.0, -3.0, 0.6, 0.1, -1.0)
+REJECTED = doubles(-1.0, 1.0, 0.5, -2.5, -4.0)
 ZERO = torch.tensor(0.0, dtype=torch.float64)
 
 
@@ -26,13 +27,8 @@ def test_kto_by_hand():
 
     The rejected ones have weight 2.
     """
-    loss = kto_loss(
-        torch.tensor([3.0], dtype=torch.float64),
-        torch.tensor([0.0, -1.0], dtype=torch.float64),
-        beta=0.5,
-        kl_baseline=torch.tensor(1.0, dtype=torch.float64),
-        undesirable_weight=2.0,
-    )
+    baseline = torch.tensor(1.0, dtype=torch.float64)
+    loss = kto_loss(doubles(3.0), doubles(0.0, -1.0), beta=0.5, kl_baseline=baseline, undesirable_weight=2.0)
     assert loss.tolist() == pytest.approx([1 / (1 + math.e), 2 / (1 + math.exp(0.5)), 2 / (1 + math.e)])
 
 

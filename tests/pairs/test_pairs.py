@@ -135,20 +135,14 @@ def test_a_pair_is_immutable_and_hashable_and_keeps_messages_as_tuples():
 def test_a_folder_a_file_and_a_split(tmp_path):
     write_jsonl(tmp_path / "train.jsonl", [TEXTS | {"chosen": "train"}])
     write_csv(tmp_path / "test.csv", [TEXTS | {"chosen": "test"}])
-    loads = [
-        (tmp_path, None),
-        (str(tmp_path), "train"),
-        (tmp_path / "train.jsonl", None),
-        (tmp_path / "train.jsonl", "train"),
-    ]
-    assert [load_pairs(*load)[0].chosen for load in loads] == ["train"] * 4
+    file = tmp_path / "train.jsonl"
+    for load in ((tmp_path, None), (str(tmp_path), "train"), (file, None), (file, "train")):
+        assert load_pairs(*load)[0].chosen == "train"
     assert load_pairs(tmp_path, split="test")[0].chosen == "test"
-    with pytest.raises(
-        InputError, match="no file for the split 'dev'; there: 'test.csv', 'train.jsonl'; expected one of"
-    ):
+    with pytest.raises(InputError, match="no file for the split 'dev'; found: 'test.csv', 'train.jsonl'; expected one"):
         load_pairs(tmp_path, "dev")
     with pytest.raises(InputError, match=r"train\.jsonl: one file has no split 'test'; expected no split, or a folder"):
-        load_pairs(tmp_path / "train.jsonl", "test")
+        load_pairs(file, "test")
 
 
 def test_embedded_means_the_comparisons_of_the_repository(tmp_path, monkeypatch):
@@ -163,9 +157,7 @@ def test_embedded_means_the_comparisons_of_the_repository(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     "name", ["", "./nothing", "no such", "a/b/c", "missing.jsonl", "far/missing.CSV", "x" * 5000 + "/é"]
 )
-def test_a_name_that_can_be_neither_file_nor_hub_name_is_told_at_once(tmp_path, monkeypatch, name):
+def test_a_name_that_can_be_neither_file_nor_hub_name_is_reported_at_once(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        InputError, match="no such file or folder; expected one, 'embedded' or a hub name|cannot be opened"
-    ):
+    with pytest.raises(InputError, match="no such file or folder; expected one, 'embedded' or a hub|cannot be opened"):
         load_pairs(name)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.baselines import batch_mean, leave_one_out, no_baseline
 from dpo_notes.maths.errors import InputError
@@ -14,12 +15,12 @@ from dpo_notes.worlds.finite.world import FiniteWorld, random_world, response_lo
 
 @pytest.fixture
 def world():
-    return random_world(4, generator=torch.Generator().manual_seed(0))
+    return random_world(4, generator=seeded())
 
 
 @pytest.fixture
 def logits():
-    return torch.tensor([0.3, -0.5, 1.0, 0.2], dtype=torch.float64)
+    return doubles(0.3, -0.5, 1.0, 0.2)
 
 
 def every_row(logits, samples):
