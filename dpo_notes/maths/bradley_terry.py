@@ -219,8 +219,8 @@ def _check_connected(beat: Tensor) -> None:
         if not reached.all():
             losers, winners = (reached, ~reached) if from_first else (~reached, reached)
             raise InputError(
-                f"no item of {_names(losers)} was ever chosen over an item of {_names(winners)}, so the likelihood has "
-                "no finite maximum; expected chains of wins both ways between any two items, or ridge > 0"
+                f"no item of {_names(losers)} was ever chosen over an item of {_names(winners)}, so no finite rewards "
+                "are most likely; expected chains of wins both ways between any two items, or ridge > 0"
             )
 
 

@@ -31,7 +31,7 @@ def saved(tmp_path_factory, new_tiny_model, tiny_tokenizer) -> Path:
 
 @pytest.fixture
 def folder(saved, tmp_path, monkeypatch) -> Path:
-    """The tiny GPT-2 as the folder m of an otherwise empty working folder, beside good comparisons."""
+    """The tiny GPT-2 as the folder m of an otherwise empty working folder, with good comparisons beside it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.jsonl").write_text(
         "".join(json.dumps({"prompt": "Where?", "chosen": f" {word}.", "rejected": " No."}) + "\n" for word in "abcd")
@@ -40,7 +40,7 @@ def folder(saved, tmp_path, monkeypatch) -> Path:
 
 
 def sharded(shard: str) -> Change:
-    """The weights by an index, which names this file for them; the file itself stands beside the folder."""
+    """The weights by an index, which names this file; the file itself is next to the folder."""
 
     def change(folder: Path) -> None:
         (folder / "model.safetensors").rename(folder.parent / "x.safetensors")
@@ -167,20 +167,20 @@ FOLDERS = {
 }
 
 
-@pytest.mark.parametrize(("break_it", "told"), FOLDERS.values(), ids=FOLDERS)
-def test_a_folder_that_asks_for_too_much_gets_one_line_at_once_and_exit_code_2(break_it, told, folder, capfd):
+@pytest.mark.parametrize(("break_it", "message"), FOLDERS.values(), ids=FOLDERS)
+def test_a_folder_that_asks_for_too_much_gets_one_line_at_once_and_exit_code_2(break_it, message, folder, capfd):
     break_it(folder)
     before, start = sorted(Path().rglob("*")), time.process_time()
     assert main(["train", "--model", "m", "--data", "a.jsonl", "--output", "run"]) == 2
     assert time.process_time() - start < 10
     out, err = capfd.readouterr()
-    assert out == "" and err.startswith("dpo-notes: ") and told in err
+    assert out == "" and err.startswith("dpo-notes: ") and message in err
     assert err.count("\n") == 1 and len(err) < 700
     assert sorted(Path().rglob("*")) == before
 
 
 def test_a_configuration_without_counts_of_its_own_is_built_within_limits(folder, monkeypatch):
-    """Where the names say nothing, as in a new architecture, the skeleton is built without numbers, in bounded time."""
+    """If the names are unknown, as in a new architecture, the model is built without numbers and in limited time."""
     edit("config.json", n_layer=900)(folder)
     monkeypatch.setattr("dpo_notes.language.model_folder.SECONDS_TO_BUILD", 0.2)
     with pytest.raises(
@@ -194,7 +194,7 @@ def test_a_reward_models_folder_is_bounded_likewise(folder, tiny_tokenizer, new_
     reward_model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     load_reward_model(folder)
-    for changes, told in (
+    for changes, message in (
         ({"n_layer": 10**6}, "n_layer is 1000000; expected 1 to 1000"),
         ({"vocab_size": 9_999_999}, "asks for a model of "),
         ({"num_labels": 10**9}, "num_labels is 1000000000"),
@@ -202,7 +202,7 @@ def test_a_reward_models_folder_is_bounded_likewise(folder, tiny_tokenizer, new_
         edit("config.json", **changes)(folder)
         with pytest.raises(InputError) as error:
             load_reward_model(folder)
-        assert told in str(error.value) and "\n" not in str(error.value)
+        assert message in str(error.value) and "\n" not in str(error.value)
         reward_model.config.save_pretrained(folder)
 
 
@@ -244,7 +244,7 @@ def test_what_another_architecture_asks_for_is_bounded_too(llama, changes, capfd
     assert out == "" and err.count("\n") == 1 and err.startswith("dpo-notes: ") and len(err) < 700
 
 
-def test_a_folder_with_large_files_that_nobody_reads_loads_as_before(folder):
+def test_a_folder_with_large_files_that_are_not_read_loads_as_before(folder):
     large_file("corpus.txt")(folder)
     large_file("data.json")(folder)
     load_model(folder)

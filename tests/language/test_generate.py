@@ -51,7 +51,7 @@ def favour(model: GPT2LMHeadModel, token: int) -> None:
 
 @torch.no_grad()
 def logits_after(model: PreTrainedModel, ids: list[int]) -> Tensor:
-    """What the model says after these tokens, read alone, from the beginning, without cache or padding."""
+    """The logits after these tokens, in a row of their own, without cache or padding."""
     return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
 
 
@@ -282,7 +282,7 @@ def test_a_number_draws_the_token_it_falls_upon_and_never_one_of_probability_0()
 
 
 def test_no_probability_is_too_small_to_be_drawn():
-    """1e-9 beside 1 is lost in a float32 sum. The number must fall into a gap that small."""
+    """1e-9 next to 1 is lost in a float32 sum. The number must fall into a gap that small."""
     probs = torch.tensor([[1.0, 1e-9, 1e-9]])
     assert [generate._draw(probs, doubles(number)).item() for number in (3e-9, 1.5e-9, 0.5e-9)] == [0, 1, 2]
 
@@ -303,7 +303,7 @@ def test_a_response_without_end_is_cut(tiny_model, tiny_tokenizer):
 
 
 def test_a_prompt_too_long_for_the_context_loses_its_beginning_and_is_counted(tiny_model, tiny_tokenizer):
-    """96 tokens of context less 90 to come leave 6 for the prompt."""
+    """96 tokens of context minus 90 new ones leave 6 for the prompt."""
     long = "Where is Paris? " * 3
     ids = tiny_tokenizer.encode(long.rstrip())[-6:]
     settings = {"generator": seeded(), "temperature": 0, "max_new_tokens": 90}
@@ -318,7 +318,7 @@ def test_no_prompts_give_no_responses(tiny_model, tiny_tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"max_new_tokens": 96}, "max_new_tokens is 96; expected 1 to 95"),
         ({"max_new_tokens": 0}, "max_new_tokens is 0; expected 1 to 95"),
@@ -331,7 +331,7 @@ def test_no_prompts_give_no_responses(tiny_model, tiny_tokenizer):
         ({"prompts": "Where is Paris?"}, "prompts is the text 'Where is Paris[?]'; expected a list of texts"),
     ],
 )
-def test_settings_out_of_range_are_reported(tiny_model, tiny_tokenizer, wrong, told):
+def test_settings_out_of_range_are_reported(tiny_model, tiny_tokenizer, wrong, message):
     given_ = {"prompts": PROMPTS, "max_new_tokens": 3} | wrong
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         sample(tiny_model, tiny_tokenizer, generator=seeded(), **given_)

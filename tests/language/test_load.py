@@ -1,4 +1,4 @@
-"""A model and its tokenizer from a folder or a hub name; what is broken or does not fit is told in one line."""
+"""A model and its tokenizer from a folder or a hub name; what is broken or does not fit is reported in one line."""
 
 import json
 import pickle
@@ -97,7 +97,7 @@ def test_half_precision_on_disk_is_float32_in_memory(folder, tiny_model):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_dropout_is_off_whatever_the_folder_says(folder):
+def test_dropout_is_off_whatever_config_json_sets(folder):
     edit("config.json", attn_pdrop=0.5, embd_pdrop=0.5, resid_pdrop=0.5)(folder)
     model, _ = load_model(folder)
     ids = torch.arange(20)[None]
@@ -112,8 +112,8 @@ def test_a_tokenizer_without_padding_pads_with_end_of_text(folder, tiny_tokenize
 
 
 @pytest.fixture
-def talkative():
-    """The library at its most talkative, and put back as it was."""
+def verbose():
+    """The library at its most verbose; restored afterwards."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_info()
     logging.enable_progress_bar()
@@ -122,7 +122,7 @@ def talkative():
     (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
 
 
-def test_loading_says_nothing_and_leaves_the_library_as_talkative_as_it_was(folder, talkative, capfd, caplog):
+def test_loading_is_silent_and_leaves_the_verbosity_of_the_library_as_it_was(folder, verbose, capfd, caplog):
     """A progress bar would differ between two executions of a notebook."""
     before = logging.get_verbosity()
     capfd.readouterr()
@@ -142,7 +142,7 @@ def remove(name: str) -> Change:
 
 
 @pytest.mark.parametrize(
-    ("break_it", "told"),
+    ("break_it", "message"),
     [
         (remove("model.safetensors"), "cannot load a model from .*no file named model.safetensors"),
         (cut("model.safetensors", 50_000), "cannot load a model from .*not fully covered"),
@@ -177,11 +177,11 @@ def remove(name: str) -> Change:
     ],
     ids=lambda value: value[:50] if isinstance(value, str) else "",
 )
-def test_a_broken_folder_is_reported_in_one_line(folder, talkative, capfd, caplog, break_it, told):
+def test_a_broken_folder_is_reported_in_one_line(folder, verbose, capfd, caplog, break_it, message):
     break_it(folder)
     capfd.readouterr()
     caplog.clear()
-    with pytest.raises(InputError, match=told) as error:
+    with pytest.raises(InputError, match=message) as error:
         load_model(folder)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value) and len(str(error.value)) < 600
@@ -228,7 +228,7 @@ def test_a_pickle_is_never_opened(folder):
     assert not (folder / "opened").exists()
 
 
-def test_code_in_a_folder_is_never_run_and_nobody_is_asked(folder, monkeypatch):
+def test_code_in_a_folder_is_never_run_and_the_user_is_not_asked(folder, monkeypatch):
     (folder / "code.py").write_text(f"open({str(folder / 'opened')!r}, 'w')")
     auto_map = {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"}
     edit("config.json", model_type="theirs", auto_map=auto_map)(folder)

@@ -1,4 +1,4 @@
-"""The reward head: where it reads, what it says at first, and who else can load it."""
+"""The reward head: where it reads, its first rewards, and who else can load it."""
 
 import copy
 from dataclasses import replace

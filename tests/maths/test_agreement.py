@@ -14,7 +14,7 @@ REWARD = doubles(0.0, 1.0, 3.0)
 SCORES = doubles([0.0, 2.0, 1.0], [5.0, 6.0, 9.0], [1.0, 1.0, 0.0])
 
 
-def test_raters_who_say_the_same_agree_in_everything():
+def test_raters_with_equal_scores_agree_in_everything():
     same = REWARD.expand(4, 3)
     assert score_agreement(same).item() == pytest.approx(1)
     assert choice_agreement(same) == right_order_by_one(same, REWARD) == right_order_by_two(same, REWARD) == 1

@@ -176,7 +176,7 @@ def test_wins_are_counted_at_winner_and_loser():
 
 
 def test_the_information_of_two_items_by_hand():
-    """p = 3/4, 16 comparisons: 16 * 3/16 = 3 on the diagonal, -3 beside it."""
+    """p = 3/4, 16 comparisons: 16 * 3/16 = 3 on the diagonal, -3 off it."""
     information = preference_information(doubles(math.log(3), 0), doubles([0, 16], [16, 0]))
     torch.testing.assert_close(information, doubles([3, -3], [-3, 3]))
 
@@ -192,7 +192,7 @@ def test_the_information_is_autograds_hessian_and_a_graphs_laplacian():
 
 
 @pytest.mark.parametrize("ridge", [0.0, 2.0])
-def test_the_fit_is_a_logistic_regression_on_who_played(ridge):
+def test_the_fit_is_a_logistic_regression_on_the_items_compared(ridge):
     """One row per comparison: +1 in the first item's column, -1 in the second's; scikit-learn's C is 1 / ridge."""
     generator = seeded(3)
     pairs = all_pairs(5, times=12)

@@ -40,7 +40,7 @@ def test_three_of_four_that_were_given_three_quarters_are_calibrated():
     assert expected_calibration_error(diagram) == 0
 
 
-def test_who_knows_nothing_and_says_so_is_calibrated():
+def test_a_model_that_always_predicts_one_half_is_calibrated():
     """All ties: each counts as half a success, predicted 1/2 and observed 1/2."""
     diagram = reliability(torch.full((7,), 0.5), n_bins=10)
     assert (diagram.counts[0].item(), diagram.predicted[0].item(), diagram.observed[0].item()) == (7, 0.5, 0.5)

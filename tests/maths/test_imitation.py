@@ -27,7 +27,7 @@ def test_known_values():
     assert of(0.2, 0.0) == math.inf
 
 
-def test_no_policy_with_this_share_pays_less_and_one_pays_just_this():
+def test_no_policy_with_this_share_has_a_lower_price_and_one_has_this_price():
     """Responses 0 and 1 have the habit. A policy with share b is b * softmax(2 logits), (1 - b) * softmax(3 logits)."""
     generator = seeded()
     data = torch.randn(5, generator=generator, dtype=torch.float64).log_softmax(0)

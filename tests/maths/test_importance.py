@@ -26,7 +26,7 @@ def test_equal_rewards_leave_all_samples_and_a_small_beta_leaves_one():
     assert effective_sample_size(optimal_weights(rewards, beta=0.01)).item() == pytest.approx(1)
 
 
-def test_divergence_from_the_samples_is_weighted_reward_over_beta_less_log_of_the_mean_exponential():
+def test_divergence_from_the_samples_is_weighted_reward_over_beta_minus_log_of_the_mean_exponential():
     rewards = torch.randn(3, 50, generator=seeded(), dtype=torch.float64)
     weights = optimal_weights(rewards, beta=0.7)
     kl = kl_divergence(weights, torch.full_like(rewards, -math.log(50)))

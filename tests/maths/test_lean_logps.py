@@ -49,7 +49,7 @@ def test_equal_logits_give_one_part_of_the_vocabulary():
 
 
 def test_autograd_saves_no_tensor_of_the_logits_size(problem):
-    """The one that there is stands beside what autograd saves, to be overwritten; the plain form saves its logits."""
+    """The only one is kept outside of what autograd saves, to be overwritten; the plain form saves its logits."""
     states, head, tokens, _ = problem
 
     def kept(way) -> int:

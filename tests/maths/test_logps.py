@@ -67,7 +67,7 @@ def test_equal_logits_give_minus_log_vocab(input_ids):
 
 
 def test_picked_logps_do_not_shift(logits, input_ids):
-    """The prediction at t beside the token at t + 1, flattened as a fast path has them, is what token_logps gives."""
+    """The prediction at t with the token at t + 1, flattened as in the fast path, gives what token_logps gives."""
     flat = picked_logps(logits[:, :-1].flatten(0, 1), input_ids[:, 1:].flatten())
     assert torch.equal(flat.view(BATCH, TIME - 1), token_logps(logits, input_ids)[:, 1:])
 

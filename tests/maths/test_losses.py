@@ -73,7 +73,7 @@ def test_the_gradient_is_beta_times_the_weight_on_both_sides():
 
 
 def test_the_weight_is_how_wrong_the_rewards_are():
-    """beta 1: log-ratios 0 and log 3 say the wrong order with probability 3/4; equal ones with 1/2."""
+    """beta 1: log-ratios 0 and log 3 give the wrong order probability 3/4, equal ones 1/2."""
     zero, log_3 = doubles(0.0), doubles(math.log(3))
     assert dpo_gradient_weight(zero, log_3, beta=1.0).item() == pytest.approx(0.75)
     assert dpo_gradient_weight(log_3, zero, beta=1.0).item() == pytest.approx(0.25)

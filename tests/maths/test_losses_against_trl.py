@@ -113,7 +113,7 @@ def trl_dpo(batch: Batch, loss_type: str, *, model=None, ids=None, **settings) -
 
 
 def assert_same(ours: torch.Tensor, theirs: torch.Tensor, leaf: torch.Tensor) -> None:
-    """Equal loss, and gradients whose difference is small beside the gradient."""
+    """Equal loss, and gradients whose difference is small relative to the gradient."""
     our_gradient, their_gradient = (torch.autograd.grad(loss, leaf, retain_graph=True)[0] for loss in (ours, theirs))
     torch.testing.assert_close(ours, theirs, rtol=RELATIVE, atol=0, check_dtype=False)
     assert their_gradient.norm() > 0
@@ -161,7 +161,7 @@ def test_paired_aot_of_trl_is_our_unpaired_one_on_other_inputs():
 
 
 def test_trl_ignores_label_smoothing_in_its_sigmoid_loss():
-    """So cDPO has no oracle in TRL: tests/test_losses.py checks it by hand and against binary cross-entropy."""
+    """So cDPO has no oracle in TRL: test_losses.py checks it by hand and against binary cross-entropy."""
     batch = Batch(torch.float64)
     smoothed, plain = (trl_dpo(batch, "sigmoid", label_smoothing=e)[0] for e in (SMOOTHING, 0.0))
     assert smoothed.item() == plain.item()

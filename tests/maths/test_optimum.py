@@ -141,7 +141,7 @@ def test_beta_is_the_slope_of_the_reward_kl_frontier(reference, reward):
 
 
 @pytest.mark.parametrize("beta", BETAS)
-def test_the_implicit_reward_of_the_optimum_is_the_reward_less_beta_log_z(reference, reward, beta):
+def test_the_implicit_reward_of_the_optimum_is_the_reward_minus_beta_log_z(reference, reward, beta):
     best = optimal_policy(reward, reference, beta=beta)
     expected = reward - beta * log_partition(reward, reference, beta=beta)[:, None]
     torch.testing.assert_close(implicit_reward(best, reference, beta=beta), expected)

@@ -170,7 +170,7 @@ def test_gae_is_the_exponential_average_of_k_step_advantages(generator):
     assert result[0, 0].item() == pytest.approx(average)
 
 
-def test_what_stands_in_the_padding_does_not_matter():
+def test_values_at_padding_do_not_matter():
     rewards, values = torch.tensor([[1.0, 2.0, math.nan]]), torch.tensor([[3.0, 4.0, math.nan]])
     mask = torch.tensor([[True, True, False]])
     advantages = gae(rewards, values, mask, discount=0.9, lam=0.8)

@@ -26,14 +26,14 @@ def test_two_items_by_hand():
     torch.testing.assert_close(margin_errors(covariance), doubles([0, 0.4], [0.4, 0]))
 
 
-def test_lopsided_items_are_known_less_well():
+def test_lopsided_items_have_larger_errors():
     """p = 3/4, 40 comparisons: 1 / sqrt(40 * 3/16) = 0.365148."""
     error = margin_errors(reward_covariance(doubles(math.log(3), 0), games_of(2, (0, 1, 40))))[0, 1]
     assert error.item() == pytest.approx(0.3651483716701107)
 
 
 def test_squared_errors_add_in_a_row_and_their_inverses_side_by_side():
-    """Equal items: each edge has the squared error 4 / n. A ring of three is one edge beside two in a row."""
+    """Equal items: each edge has the squared error 4 / n. A ring of three is one edge parallel to two in series."""
     equal = doubles(0, 0, 0)
     row = margin_errors(reward_covariance(equal, games_of(3, (0, 1, 100), (1, 2, 50))))
     assert row[0, 2].item() ** 2 == pytest.approx(4 / 100 + 4 / 50)

@@ -38,7 +38,7 @@ BAD_ROWS = {
 
 @pytest.mark.parametrize(("row", "message"), BAD_ROWS.values(), ids=BAD_ROWS)
 def test_a_bad_row_is_reported_with_file_line_and_what_was_expected(tmp_path, row, message):
-    """The bad row stands on line 3 of JSON Lines and is row 2 of JSON, after a good one."""
+    """The bad row is on line 3 of JSON Lines and is row 2 of JSON, after a good one."""
     for name, place, text in [
         ("a.jsonl", "line 3", f"{json.dumps(TEXTS)}\n\n{json.dumps(row)}\n"),
         ("a.json", "row 2", json.dumps([TEXTS, row])),
@@ -109,9 +109,9 @@ def test_skipped_rows_are_counted_in_one_warning_that_shows_the_first_three(tmp_
     bad = [b"{", empty, b"[]", b'"\xff"', equal]
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join([*bad[:2], good[0], *bad[2:], good[1]]))
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning) as warned:
         assert [pair.prompt for pair in load_pairs(path, on_bad_row="skip")] == ["x", "y"]
-    [message] = [str(warning.message).splitlines() for warning in told]
+    [message] = [str(warning.message).splitlines() for warning in warned]
     assert message == [
         f"{path}: bad rows left out: 5 of 7. The first of them:",
         f"  {path}, line 1: broken JSON at column 2 ({UNQUOTED}); expected one object on the line",
@@ -121,7 +121,7 @@ def test_skipped_rows_are_counted_in_one_warning_that_shows_the_first_three(tmp_
 
 
 def test_a_line_of_csv_that_is_not_utf8_is_a_bad_row_and_the_lines_after_it_are_read(tmp_path):
-    """Within quotes too, over two lines; the byte may stand for any letter, but not for a comma or a quote."""
+    """Within quotes too, over two lines; the byte may be any letter, but not a comma or a quote."""
     path = tmp_path / "a.csv"
     path.write_bytes(b'prompt,chosen,rejected\np,\xff,b\nq,"c\n\xe4",d\nr,e,f\n')
     with pytest.raises(InputError, match=r"line 2: not valid UTF-8 \(invalid start byte: 0xff, byte 3 of the line\)"):
@@ -135,7 +135,7 @@ NONE = "none of {} rows is a comparison"
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "told"),
+    ("name", "data", "message"),
     [
         ("a.jsonl", json.dumps(TEXTS).encode("utf-16"), f"a.jsonl: {NONE.format(1)}; a.jsonl, line 1: not"),
         ("a.csv", "chosen,rejected\na,b\n".encode("utf-16"), "a.csv, line 1: not valid UTF-8"),
@@ -146,12 +146,12 @@ NONE = "none of {} rows is a comparison"
         ("a.jsonl", b"", "a.jsonl: no rows; expected at least one comparison"),
     ],
 )
-def test_what_leaves_nothing_or_hides_what_follows_it_is_not_skipped(tmp_path, monkeypatch, name, data, told):
+def test_what_leaves_nothing_or_hides_what_follows_it_is_not_skipped(tmp_path, monkeypatch, name, data, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError) as error:
         load_pairs(name, on_bad_row="skip")
-    assert str(error.value).startswith(told)
+    assert str(error.value).startswith(message)
 
 
 def test_a_further_check_finds_more_bad_rows_with_their_lines(tmp_path):

@@ -82,26 +82,26 @@ def talker(tiny_tokenizer, monkeypatch):
     return PreTrainedTokenizerFast(tokenizer_object=tiny_tokenizer.backend_tokenizer, eos_token="<|endoftext|>")
 
 
-def assert_one_line(call: Callable[[], object], told: str, *, seconds: float) -> None:
+def assert_one_line(call: Callable[[], object], message: str, *, seconds: float) -> None:
     start = time.process_time()
     with pytest.raises(InputError) as error:
         call()
     assert time.process_time() - start < seconds
-    assert told in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 600
+    assert message in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 600
     assert "expected" in str(error.value)
 
 
-@pytest.mark.parametrize(("template", "told"), TEMPLATES.values(), ids=TEMPLATES)
-def test_a_template_ends_in_time_and_in_memory_and_is_reported_in_one_line(talker, template, told):
+@pytest.mark.parametrize(("template", "message"), TEMPLATES.values(), ids=TEMPLATES)
+def test_a_template_ends_in_time_and_in_memory_and_is_reported_in_one_line(talker, template, message):
     talker.chat_template = template
-    assert_one_line(lambda: render(talker, chat_pair()), f"the chat template {told}", seconds=5)
+    assert_one_line(lambda: render(talker, chat_pair()), f"the chat template {message}", seconds=5)
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "message"),
     [(LOOPS, SLOW), ("{{ lipsum(n=100000) }}", SLOW), ("{{ 1 / 0 }}", FAIL), ("{{ 'a' * 10**10 }}", LARGE)],
 )
-def test_a_template_ends_in_another_thread_too(talker, template, told):
+def test_a_template_ends_in_another_thread_too(talker, template, message):
     talker.chat_template, found = template, []
 
     def work() -> None:
@@ -113,7 +113,7 @@ def test_a_template_ends_in_another_thread_too(talker, template, told):
     thread = threading.Thread(target=work)
     thread.start()
     thread.join(30)
-    assert not thread.is_alive() and told in found[0]
+    assert not thread.is_alive() and message in found[0]
 
 
 def test_a_template_that_hangs_for_one_message_is_reported_with_its_line(talker, tmp_path):
@@ -175,10 +175,10 @@ RUNAWAY = {
 }
 
 
-@pytest.mark.parametrize(("parts", "text", "told"), RUNAWAY.values(), ids=RUNAWAY)
-def test_a_tokenizer_that_panics_is_reported_in_one_line_and_nothing_else_is_written(parts, text, told, capfd):
+@pytest.mark.parametrize(("parts", "text", "message"), RUNAWAY.values(), ids=RUNAWAY)
+def test_a_tokenizer_that_panics_is_reported_in_one_line_and_nothing_else_is_written(parts, text, message, capfd):
     tokenizer = words_tokenizer(**parts)
-    assert_one_line(lambda: token_ids(tokenizer, ["a", text]), told, seconds=5)
+    assert_one_line(lambda: token_ids(tokenizer, ["a", text]), message, seconds=5)
     assert capfd.readouterr() == ("", "")
 
 

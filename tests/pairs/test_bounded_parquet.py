@@ -24,7 +24,7 @@ def write_compressed(table: pyarrow.Table, path: Path) -> Path:
 
 
 def repeated(path: Path, text: str, rows: int) -> Path:
-    """A file of this text in each row, three times: a kilobyte, as it stands there once."""
+    """A file of this text in each row, three times: a kilobyte, as the file has it once."""
     first = pyarrow.array(numpy.zeros(rows, dtype="int32"))
     columns = {
         name: pyarrow.DictionaryArray.from_arrays(first, pyarrow.array([text + name]))
@@ -36,7 +36,7 @@ def repeated(path: Path, text: str, rows: int) -> Path:
 
 
 def late(path: Path) -> Path:
-    """The long text comes after a thousand rows that have none, so nothing is known of it at first."""
+    """The long text comes after a thousand rows without text, so at first nothing shows it."""
     texts = pyarrow.DictionaryArray.from_arrays(
         pyarrow.array([None] * 2000 + [0] * 50_000, pyarrow.int32()), pyarrow.array(["a" * MEGABYTE])
     )
@@ -86,8 +86,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
-@pytest.mark.parametrize(("make", "content", "told"), BOMBS.values(), ids=BOMBS)
-def test_a_parquet_file_that_unpacks_to_far_more_is_refused_in_little_memory(make, content, told, tmp_path):
+@pytest.mark.parametrize(("make", "content", "message"), BOMBS.values(), ids=BOMBS)
+def test_a_parquet_file_that_unpacks_to_far_more_is_refused_in_little_memory(make, content, message, tmp_path):
     path = make(tmp_path / "a.parquet", *content)
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({4 * 2**30},) * 2)"
     ran = subprocess.run(
@@ -100,7 +100,7 @@ def test_a_parquet_file_that_unpacks_to_far_more_is_refused_in_little_memory(mak
     )
     said = ran.stdout.splitlines()
     assert ran.stderr == "" and len(said) == 2 and said[0].startswith(f"InputError {path}: holds ")
-    assert told in said[0] and "set DPO_NOTES_DATA_TIMES=" in said[0]
+    assert message in said[0] and "set DPO_NOTES_DATA_TIMES=" in said[0]
     assert int(said[1]) < 1000, f"{said[1]} MiB"
 
 

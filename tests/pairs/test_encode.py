@@ -62,9 +62,9 @@ def test_a_token_that_would_straddle_the_border_is_cut_there_and_counted_in_one_
         PreferencePair("Th", "e film", "e end"),
         PreferencePair("Th", " a film", "?"),
     ]
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning) as warned:
         encoded = encode_pairs(tiny_tokenizer, pairs, max_length=50)
-    assert [str(one.message).split(":")[0] for one in told] == ["3 of 6 responses"]
+    assert [str(one.message).split(":")[0] for one in warned] == ["3 of 6 responses"]
     assert spelled(tiny_tokenizer, encoded[0]) == ("Th", "e film.", "..")
 
 
@@ -127,12 +127,12 @@ def test_a_prompt_begins_as_its_tokenizer_begins_a_text_once(beginner, silence):
 )
 def test_what_is_too_long_is_cut_by_the_rule(letters, max_length, pair, kept, cut):
     """Each letter is a token, and so is end of text, here "."."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         encoded = encode_pairs(letters, [PreferencePair(*pair)], max_length=max_length)
     assert spelled(letters, encoded[0]) == kept
     lost = "longer than {} tokens: {} of 1 prompts lost their beginning and {} of 2 responses their end."
-    assert [str(one.message) for one in told] == ([] if cut is None else [lost.format(max_length, *cut)])
+    assert [str(one.message) for one in warned] == ([] if cut is None else [lost.format(max_length, *cut)])
 
 
 def test_one_warning_counts_all_cuts(letters):
@@ -141,9 +141,11 @@ def test_one_warning_counts_all_cuts(letters):
         PreferencePair("a", "b", "c"),
         PreferencePair("abcd", "vwxyz", "uvwxyz"),
     ]
-    with pytest.warns(UserWarning, match="8 tokens: 1 of 3 prompts lost their beginning and 3 of 6 responses") as told:
+    with pytest.warns(
+        UserWarning, match="8 tokens: 1 of 3 prompts lost their beginning and 3 of 6 responses"
+    ) as warned:
         encode_pairs(letters, pairs, max_length=8)
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 LETTERS = st.text("abcdefgh", max_size=20)
@@ -172,11 +174,11 @@ def test_megabytes_are_cut_before_they_are_tokenized_and_nothing_else_changes(ti
     ]
 
     def encoded() -> tuple[list[EncodedPair], list[tuple[int, ...]], list[str]]:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             tokens = encode_pairs(tiny_tokenizer, pairs, max_length=64)
             prompts = encode_prompts(tiny_tokenizer, [long, "Where?"], max_length=64)
-        return tokens, prompts, [str(one.message) for one in told]
+        return tokens, prompts, [str(one.message) for one in warned]
 
     tokenize = encode_module.token_ids
 

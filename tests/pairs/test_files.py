@@ -1,4 +1,4 @@
-"""Files as rows: the place of each row is right, and damage is told in one line."""
+"""Files as rows: the place of each row is right, and damage is reported in one line."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def message_of(path, data: bytes) -> str:
 
 
 def test_jsonl_counts_blank_lines_and_skips_them(tmp_path):
-    """Lines 1, 2 (blank), 3 (spaces), 4: rows stand on lines 1 and 4. The last line needs no line feed."""
+    """Lines 1, 2 (blank), 3 (spaces), 4: there are rows on lines 1 and 4. The last line needs no line feed."""
     path = tmp_path / "a.jsonl"
     rows = rows_of(path, ROW + b"\r\n\n  \t\n" + ROW)
     assert rows == [FileRow(f"{path}, line {number}", {"chosen": "a", "rejected": "b"}) for number in (1, 4)]
@@ -38,7 +38,7 @@ def test_jsonl_counts_blank_lines_and_skips_them(tmp_path):
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
 def test_only_a_line_feed_ends_a_line_of_jsonl(tmp_path, separator):
-    """Python's str.splitlines would break at each of these; in JSON some may stand in a text as they are."""
+    """Python's str.splitlines would break at each of these; in JSON some may occur unescaped."""
     text = f"before{separator}after"
     spelled = json.dumps(text, ensure_ascii=separator < " ")
     [row] = rows_of(tmp_path / "a.jsonl", f'{{"chosen": {spelled}}}\n'.encode())
@@ -82,8 +82,8 @@ def test_json_and_parquet_count_rows(tmp_path):
     assert list(read_rows(path)) == [FileRow(f"{path}, row {i + 1}", value) for i, value in enumerate(expected)]
 
 
-def test_parquet_decodes_no_column_that_nobody_reads(tmp_path):
-    """A time in nanoseconds has no Python type of its own; beside the responses it does no harm."""
+def test_parquet_decodes_no_column_that_is_not_used(tmp_path):
+    """A time in nanoseconds has no Python type of its own, but does no harm here."""
     times = pyarrow.array([1], pyarrow.timestamp("ns"))
     path = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"chosen": ["a"], "rejected": ["b"], "when": times}), path)
@@ -129,8 +129,8 @@ DAMAGE = {  # the file, and the beginning of what is told: the words of other li
 
 @pytest.mark.parametrize(("kind", "data", "message"), DAMAGE.values(), ids=DAMAGE)
 def test_damage_is_reported_with_its_file_and_line(tmp_path, kind, data, message):
-    told = message_of(tmp_path / f"a{kind}", data)
-    assert told.startswith(f"a{kind}{message}") and "; expected " in told and len(told) < 400
+    found = message_of(tmp_path / f"a{kind}", data)
+    assert found.startswith(f"a{kind}{message}") and "; expected " in found and len(found) < 400
 
 
 def test_parquet_text_that_is_not_utf8_is_reported_with_its_row(tmp_path):

@@ -101,10 +101,10 @@ def test_a_pair_knows_where_it_was_read_and_equals_one_that_was_not(tmp_path, ki
 def test_duplicates_are_kept_and_counted_in_one_warning(tmp_path):
     rows = [{"prompt": "p", "chosen": c, "rejected": "z"} for c in "abaca"]
     write_jsonl(tmp_path / "a.jsonl", rows)
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning) as warned:
         assert [pair.chosen for pair in load_pairs(tmp_path / "a.jsonl")] == list("abaca")
     expected = "the first of 2 exact duplicates of earlier pairs (5 in all), which are kept"
-    assert [str(warning.message) for warning in told] == [f"{tmp_path}/a.jsonl, line 3: {expected}"]
+    assert [str(warning.message) for warning in warned] == [f"{tmp_path}/a.jsonl, line 3: {expected}"]
 
 
 def test_without_prompt_it_is_the_common_beginning_and_one_warning_says_how_it_was_cut(tmp_path):
@@ -113,14 +113,14 @@ def test_without_prompt_it_is_the_common_beginning_and_one_warning_says_how_it_w
     starts = {" Yes": turn, " Yes\n\nHuman: Bye": turn, " good": "Is it"}
     rows = [{"chosen": start + end, "rejected": f"{start} great"} for end, start in starts.items()]
     write_jsonl(tmp_path / "a.jsonl", rows)
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning) as warned:
         pairs = load_pairs(tmp_path / "a.jsonl")
     assert pairs == [PreferencePair(start, end, " great") for end, start in starts.items()]
     expected = (
         "no prompt column (rows: 3); the prompt is the beginning that chosen and rejected share, cut after the last "
         r"'\n\nAssistant:' in 2, with a later '\n\nHuman:' in a response in 1, at a word border in 1"
     )
-    assert [str(warning.message) for warning in told] == [f"{tmp_path}/a.jsonl: {expected}"]
+    assert [str(warning.message) for warning in warned] == [f"{tmp_path}/a.jsonl: {expected}"]
 
 
 def test_a_pair_is_immutable_and_hashable_and_keeps_messages_as_tuples():

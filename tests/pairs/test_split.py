@@ -11,7 +11,7 @@ from dpo_notes.pairs.split import hold_out
 
 
 def numbered(*prompts: object) -> list[PreferencePair]:
-    """One pair for each prompt, told apart by its number."""
+    """One pair for each prompt, distinguished by its number."""
     return [PreferencePair(str(prompt), str(number), "worse") for number, prompt in enumerate(prompts)]
 
 

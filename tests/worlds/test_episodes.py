@@ -93,8 +93,8 @@ def test_loss_of_one_lucky_step_by_hand():
 
 
 def test_sampled_gradient_agrees_with_the_exact_one_within_its_own_interval(kitchen, logits, batches, exact):
-    """4 standard errors in each of 60 components; the interval is sharp: the gradient stands 40 of them above 0, and a
-    discount of 0.89 for 0.9, a fault that still points uphill, is told apart."""
+    """4 standard errors in each of 60 components; the interval is sharp: the gradient is 40 of them above 0, and a
+    discount of 0.89 instead of 0.9, an error that still points uphill, is detected."""
     none = torch.zeros(len(logits), dtype=torch.float64)
     estimates = sampled_gradients(logits, batches, none)
     assert deviations(estimates, exact).abs().max() < 4

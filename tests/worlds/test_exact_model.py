@@ -91,6 +91,6 @@ def test_every_document_is_possible():
 
 
 @pytest.mark.parametrize("text", ["Hello", "Shanghai is a city in France", "Shangha", "Where is Paris? France. "])
-def test_what_begins_no_document_is_said(text):
+def test_what_begins_no_document_is_refused(text):
     with pytest.raises(InputError, match="begins with"):
         next_words(text)

@@ -89,12 +89,12 @@ def test_a_wrong_number_is_refused(call, message):
         call()
 
 
-# Three roads ----------------------------------------------------------------------------------------------------------
+# Three ways -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("beta", BETAS)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_three_roads_meet_at_the_optimal_policy(seed, beta):
+def test_three_ways_meet_at_the_optimal_policy(seed, beta):
     world = world_of(seed)
     optimum = optimal_policy(world.reward, world.ref_log_probs, beta=beta)
     fitted = replace(world, reward=fit_reward(world))
@@ -104,7 +104,7 @@ def test_three_roads_meet_at_the_optimal_policy(seed, beta):
 
 
 @pytest.mark.parametrize("n_responses", [2, 3, 12])
-def test_roads_meet_for_any_number_of_responses(n_responses):
+def test_ways_meet_for_any_number_of_responses(n_responses):
     world = world_of(4, n_responses)
     optimum = optimal_policy(world.reward, world.ref_log_probs, beta=0.3)
     assert distance(ascend_objective(world, beta=0.3), optimum) < 1e-12
@@ -135,7 +135,7 @@ def test_fitted_reward_is_the_true_one_up_to_its_mean():
     torch.testing.assert_close(fit_reward(world), world.reward - world.reward.mean(), atol=1e-6, rtol=0)
 
 
-def test_a_constant_added_to_the_reward_changes_no_road():
+def test_a_constant_added_to_the_reward_changes_no_way():
     world = world_of(1)
     shifted = replace(world, reward=world.reward + 5)
     assert distance(fit_dpo(world, beta=0.5), fit_dpo(shifted, beta=0.5)) < 1e-6
@@ -200,7 +200,7 @@ def test_expected_reinforce_gradient_is_the_exact_one_whatever_the_baseline(lear
 
 
 def test_mean_of_many_sampled_gradients_agrees_with_the_exact_one_within_its_own_interval(learner):
-    """100,000 samples: the interval is a hundredth of the gradient; half the KL weight is told apart."""
+    """100,000 samples: the interval is a hundredth of the gradient; half the KL weight is detected."""
     world, logits, exact = learner
     generator = seeded()
     responses = torch.multinomial(logits.detach().softmax(0), 100_000, replacement=True, generator=generator)

@@ -24,7 +24,7 @@ def logits():
 
 
 def every_row(logits, samples):
-    """(rows [4^samples, samples], the probability of each): all ways that so many samples can come out."""
+    """(rows [4^samples, samples], the probability of each): all possible outcomes of this many samples."""
     rows = torch.cartesian_prod(*[torch.arange(len(logits))] * samples).view(-1, samples)
     return rows, logits.log_softmax(0)[rows].sum(dim=1).exp()
 

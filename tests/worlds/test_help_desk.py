@@ -53,18 +53,18 @@ def test_the_file_is_the_same_for_the_same_seed_and_another_for_another(desk, ro
     assert rows != judgements(desk, seed=1)
 
 
-def test_no_held_out_prompt_stands_in_the_file(desk, rows):
+def test_no_held_out_prompt_is_in_the_file(desk, rows):
     assert not {row.prompt for row in rows} & set(desk.prompts[-HELD_OUT:])
 
 
-def test_the_export_hung_on_one_row(rows):
+def test_the_export_got_stuck_on_one_row(rows):
     ((row, times), (_, next_times)) = Counter(rows).most_common(2)
     assert len(rows) == JUDGEMENTS + STUCK
     assert times >= STUCK > 10 * next_times
     assert "obviously" in row.chosen
 
 
-def test_one_rater_measures_and_the_others_read(rows):
+def test_one_rater_goes_by_length_and_the_others_read(rows):
     kept = rows[:JUDGEMENTS]
     for rater in RATERS:
         longer = [len(r.chosen.split()) >= len(r.rejected.split()) for r in kept if r.rater == rater]

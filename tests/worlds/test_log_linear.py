@@ -58,7 +58,7 @@ def test_the_path_is_that_of_plain_descent_on_the_dpo_loss(features):
     torch.testing.assert_close(dpo_path(phi, **PAIR, beta=0.7, learning_rate=0.3, steps=5), wanted)
 
 
-def test_the_margin_grows_at_every_step_whoever_falls(features):
+def test_the_margin_grows_at_every_step_whichever_response_falls(features):
     for phi in features[:50]:
         path = dpo_path(phi, **PAIR, beta=0.5, learning_rate=1.0, steps=10)
         assert ((path[:, 0] - path[:, 1]).diff() > 0).all()

@@ -48,7 +48,7 @@ def test_the_margins_of_the_curriculum():
     assert (adam.diff() < 0).all()
 
 
-def test_raters_who_disagree_are_met_at_the_resting_margin():
+def test_with_raters_who_disagree_the_margin_converges_to_the_resting_margin():
     """logit(0.8) = log 4."""
     rest = resting_margin(BETAS, probability=0.8)
     torch.testing.assert_close(rest, torch.tensor(4.0, dtype=torch.float64).log() / BETAS)
@@ -63,7 +63,7 @@ def test_the_resting_margin_is_where_the_population_loss_is_least():
     torch.testing.assert_close(logratios[0] - logratios[1], wanted, rtol=1e-6, atol=0)
 
 
-def test_there_is_no_rest_where_all_agree():
+def test_there_is_no_resting_margin_where_all_agree():
     assert resting_margin(BETAS, probability=1.0).isposinf().all()
     assert (margin_paths(BETAS, make_optimizer=SGD, steps=300).diff(dim=0) > 0).all()
 

@@ -19,7 +19,7 @@ def test_scores_by_hand():
     assert private_scores(felt, scales).tolist() == [[1.5, 2.0], [7.0, 10.0]]
 
 
-def test_without_spread_and_noise_every_rater_says_the_reward():
+def test_without_spread_and_noise_every_score_is_the_reward():
     scales = draw_scales(4, offset_spread=0.0, gain_spread=0.0, generator=seeded())
     felt = feelings(REWARD, 4, noise=0.0, generator=seeded())
     assert torch.equal(private_scores(felt, scales), REWARD.expand(4, 3))

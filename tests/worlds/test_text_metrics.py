@@ -1,4 +1,4 @@
-"""Speech seen from outside, by hand."""
+"""Metrics of responses, by hand."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_by_hand():
     assert row == {"reward": 1.5, "grammatical": 0.5, "words": 2.5, "distinct": 3 / 5}
 
 
-def test_silence_has_no_words():
+def test_an_empty_response_has_no_words():
     assert response_metrics(["Where is Paris?"], [""]) == {"reward": 0, "grammatical": 0, "words": 0, "distinct": 0}
 
 
@@ -28,7 +28,7 @@ def test_a_reward_function_overheard_gives_the_same_and_keeps_what_it_saw():
     assert (heard.prompts, heard.responses) == (["Where is Paris?"], [" In Spain."])
 
 
-def test_each_row_of_a_loop_gets_what_was_said_in_its_step():
+def test_each_row_of_a_loop_gets_the_metrics_of_its_step():
     heard = Overheard(reward)
 
     def loop():
