@@ -63,9 +63,8 @@ def preference_entropy(
     Known value: log 2 when the rewards are equal.
     """
     probability = preference_probability(reward_first, reward_second)
-    return probability * preference_nll(reward_first, reward_second) + (1 - probability) * preference_nll(
-        reward_second, reward_first
-    )
+    nll, nll_of_opposite = preference_nll(reward_first, reward_second), preference_nll(reward_second, reward_first)
+    return probability * nll + (1 - probability) * nll_of_opposite
 
 
 def margin_correlation(margins: Float[Tensor, " pairs"], other_margins: Float[Tensor, " pairs"]) -> Float[Tensor, ""]:

@@ -110,9 +110,8 @@ def exo_loss(
     check_fraction("label_smoothing", label_smoothing, below=0.5)
     log_q = -dpo_loss(chosen_logratios, rejected_logratios, beta=beta)
     log_not_q = -dpo_loss(rejected_logratios, chosen_logratios, beta=beta)
-    return log_q.exp() * (log_q - math.log1p(-label_smoothing)) + log_not_q.exp() * (
-        log_not_q - math.log(label_smoothing)
-    )
+    log_label, log_not_label = math.log1p(-label_smoothing), math.log(label_smoothing)
+    return log_q.exp() * (log_q - log_label) + log_not_q.exp() * (log_not_q - log_not_label)
 
 
 def nca_loss(

@@ -154,7 +154,9 @@ def _open(name: str | PathLike, split: str | None) -> tuple[str, Iterator[FileRo
     if exists and path.is_dir():
         path = find_file(path, wanted)
     elif exists and wanted != "train":
-        raise InputError(f"{path}: one file has no split {split!r}; expected no split, or a folder with a file each")
+        raise InputError(
+            f"{path}: one file has no split {split!r}; expected no split, or a folder with a file per split"
+        )
     if exists:
         return str(path), read_rows(path)
     if not isinstance(name, str) or path.suffix.lower() in KINDS or not HUB_NAME.fullmatch(name):

@@ -24,7 +24,7 @@ def write_compressed(table: pyarrow.Table, path: Path) -> Path:
 
 
 def repeated(path: Path, text: str, rows: int) -> Path:
-    """A file of this text in each row, three times: a kilobyte, as the file has it once."""
+    """A file with this text three times in each row. It is a kilobyte, because it stores the text once."""
     first = pyarrow.array(numpy.zeros(rows, dtype="int32"))
     columns = {
         name: pyarrow.DictionaryArray.from_arrays(first, pyarrow.array([text + name]))
