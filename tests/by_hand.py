@@ -1,5 +1,7 @@
 """The score of a response by hand: text to tokens by the stated rule, then one forward pass for each token."""
 
+from collections.abc import Sequence
+
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -23,10 +25,10 @@ def ids_of(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 
 
 @torch.no_grad()
-def logp_by_hand(model: PreTrainedModel, prompt: list[int], response: list[int]) -> float:
+def logp_by_hand(model: PreTrainedModel, prompt: Sequence[int], response: Sequence[int]) -> float:
     """log pi(response | prompt), in nats: each token from the prefix before it, without padding, summed in float64."""
     total = 0.0
     for position, token in enumerate(response):
-        logits = model(input_ids=torch.tensor([prompt + response[:position]])).logits[0, -1]
+        logits = model(input_ids=torch.tensor([[*prompt, *response[:position]]])).logits[0, -1]
         total += logits.double().log_softmax(-1)[token].item()
     return total

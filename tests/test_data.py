@@ -49,12 +49,15 @@ def test_at_least_95_percent_of_the_models_samples_are_grammatical_and_their_rew
 
 
 def test_the_model_answers_in_the_proportions_of_its_corpus(embedded):
-    """A country is wrong in a fifth of the corpus, so in about a fifth of the answers (±4 standard errors and 3 points)."""
+    """A country is wrong in a fifth of the corpus, so in about a fifth of the answers (±4 standard errors and 3 points).
+
+    Without a prompt no country is right or wrong, so an answer that earns less with its prompt names a wrong one.
+    """
     generator = torch.Generator().manual_seed(8)
     prompts = [p for p in reviews.sample_prompts(1000, generator=generator) if "The" not in p]
     answers = sample(*embedded, prompts, generator=generator, max_new_tokens=40)
-    wrong = [reviews._country_value(prompt, answer) < 0 for prompt, answer in zip(prompts, answers, strict=True)]
-    assert sum(wrong) / len(wrong) == pytest.approx(0.2, abs=0.03 + 4 * (0.16 / len(wrong)) ** 0.5)
+    wrong = (reviews.reward(prompts, answers) < reviews.reward([""] * len(prompts), answers)).double()
+    assert wrong.mean().item() == pytest.approx(0.2, abs=0.03 + 4 * (0.16 / len(wrong)) ** 0.5)
 
 
 @pytest.mark.parametrize(("split", "count"), [("train", 3000), ("test", 500)])

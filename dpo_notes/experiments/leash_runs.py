@@ -17,7 +17,7 @@ from dpo_notes.pairs.embedded import DATA
 from dpo_notes.training.evaluate import mean_and_error, respond, response_kl
 from dpo_notes.training.reinforce import ReinforceConfig, train_reinforce
 from dpo_notes.worlds.reviews import world as reviews
-from dpo_notes.worlds.reviews.text_metrics import speech_metrics
+from dpo_notes.worlds.reviews.text_metrics import response_metrics
 
 FILE = DATA / "recorded" / "reinforce-leash" / "runs.json"
 COMMAND = "python -m dpo_notes.experiments.leash_runs"
@@ -30,7 +30,7 @@ CONFIG = ReinforceConfig(steps=120, batch_size=32, learning_rate=1e-3, max_new_t
 def record(beta: float, *, config: ReinforceConfig = CONFIG, listeners: int = 200) -> Iterator[dict[str, object]]:
     """One run of the embedded GPT-2: a row before the first step, after every `EVERY` steps and after the last.
 
-    Rows hold "beta", "step", the `speech_metrics` of answers to as many prompts as there are `listeners`, "kl" and
+    Rows hold "beta", "step", the `response_metrics` of answers to as many prompts as there are `listeners`, "kl" and
     "kl_error" (nats a response), and "texts": one answer to each prompt of SHOWN.
     """
     model, tokenizer = load_model()
@@ -55,7 +55,7 @@ def listen(
     generator = torch.Generator().manual_seed(config.seed)
     said = respond(policy, tokenizer, prompts, max_new_tokens=config.max_new_tokens, generator=generator)
     kl, error = mean_and_error(response_kl(policy, reference, said.prompt_ids, said.response_ids))
-    numbers = {**speech_metrics(prompts, said.texts), "kl": kl, "kl_error": error}
+    numbers = {**response_metrics(prompts, said.texts), "kl": kl, "kl_error": error}
     return {name: round(value, 4) for name, value in numbers.items()} | {"texts": said.texts[: len(SHOWN)]}
 
 

@@ -1,1 +1,1 @@
-"""Everything that knows a Transformer and a tokenizer."""
+"""Everything that works with a Transformer and a tokenizer."""

@@ -1,4 +1,4 @@
-"""A text that grows token by token, with what the model says next and how probable the new part is."""
+"""A text that grows token by token, with the scores of the next token and the probability of the new part."""
 
 import math
 
@@ -13,10 +13,10 @@ from dpo_notes.pairs.tokenizing import texts_of
 class Continuation:
     """A prompt and the tokens appended to it.
 
-    `ids`: all tokens; `appended`: the new ones. `logits`: the model's scores for the token after them, float32 on the CPU.
+    `ids`: all tokens; `appended`: the new ones. `logits`: the model's scores for the next token, float32 on the CPU.
     `model_logp`: log pi(appended | prompt) in nats; `drawn_logp`: the same under the distributions that the tokens were
-    drawn from, which differ from the model's where a temperature or a cut came between. Both are 0 at the start.
-    Of a prompt too long for the context, the end is read.
+    drawn from, which a temperature or a cut makes different from the model's. Both are 0 at the start.
+    If the prompt is too long for the context, only its end is read.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, prompt: str):
@@ -28,7 +28,7 @@ class Continuation:
         self._read()
 
     def append(self, token: int, *, probability: float) -> None:
-        """Append one token; `probability`: what it had in the distribution that it was drawn from."""
+        """Append one token; `probability`: its probability in the distribution that it was drawn from."""
         self.model_logp += self.logits.log_softmax(-1)[token].item()
         self.drawn_logp += math.log(probability)
         self.appended.append(token)

@@ -27,15 +27,15 @@ def sample(
     top_p: float = 1.0,
     max_new_tokens: int,
 ) -> list[str]:
-    """One response text for each prompt, without end of text; one cut at `max_new_tokens` simply stops.
+    """One response text for each prompt, without end of text; at `max_new_tokens` it is simply cut off.
 
-    temperature: divides the logits; 0 takes the likeliest token (greedy). top_k: keeps the k likeliest tokens, 0 all.
-    top_p: keeps the smallest set of likeliest tokens with at least this probability, after temperature and top_k.
+    temperature: divides the logits; 0 takes the likeliest token (greedy). top_k: keeps the k likeliest tokens; 0 keeps
+    all. top_p: keeps the smallest set of likeliest tokens with at least this probability, after temperature and top_k.
     Prompts too long for the context lose their beginning, with a warning. Raises InputError for values outside these
-    ranges, and for one text where a list of prompts belongs.
+    ranges, and for a single text instead of a list of prompts.
     Known value: with temperature 1 and nothing cut, a response y comes with probability pi(y | x).
     """
-    if isinstance(prompts, str):  # a sequence too, of letters
+    if isinstance(prompts, str):  # which is a sequence of letters
         raise InputError(f"prompts is the text {prompts!r:.80}; expected a list of texts")
     room = context_length(model) - max_new_tokens
     if room < 1 or max_new_tokens < 1:
@@ -65,7 +65,7 @@ def sample_ids(
     top_p: float = 1.0,
     max_new_tokens: int,
 ) -> list[list[int]]:
-    """One response for each tokenized prompt, as ids; it ends in `eos_id` unless it was cut. Arguments as in `sample`."""
+    """One response for each tokenized prompt, as ids, ending in `eos_id` unless cut. Arguments as in `sample`."""
     if not temperature >= 0 or top_k < 0 or not 0 < top_p <= 1:
         raise InputError(
             f"temperature is {temperature}, top_k {top_k}, top_p {top_p}; expected at least 0, at least 0, above 0 to 1"
@@ -87,16 +87,16 @@ def _respond(
     generator: torch.Generator,
     max_new_tokens: int,
 ) -> list[list[int]]:
-    """The responses to one batch of prompts. A row that has ended leaves the batch: nothing more is computed for it."""
+    """The responses to one batch of prompts. A row that has ended leaves the batch, so it costs no more computation."""
     longest = max(map(len, prompts))
     input_ids = torch.tensor([(eos_id,) * (longest - len(prompt)) + tuple(prompt) for prompt in prompts])
     padding = torch.tensor([longest - len(prompt) for prompt in prompts])
-    # Padded on the left, so that every next token is in the last column. GPT-2 counts positions from the first
-    # column, so the positions are given: they count from the first real token.
+    # Padded on the left, so that every next token is in the last column. GPT-2 would count positions from the first
+    # column, so we pass positions that count from the first real token.
     mask = (torch.arange(longest) >= padding[:, None]).to(model.device)
     positions = (torch.arange(longest) - padding[:, None]).clamp(min=0).to(model.device)
     tokens, cache = input_ids.to(model.device), DynamicCache(config=model.config)
-    rows = torch.arange(len(prompts))  # those that still go on
+    rows = torch.arange(len(prompts))  # those that have not ended
     responses = [[] for _ in prompts]
     for _ in range(max_new_tokens):
         logits = model(
@@ -107,10 +107,10 @@ def _respond(
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        # A number for every prompt, ended or not: so no response depends on when another one ends.
+        # One number for every prompt, ended or not, so that no response depends on when another one ends.
         numbers = torch.rand(len(prompts), generator=generator, device=generator.device, dtype=torch.float64).cpu()
         next_ids = _draw(probs_of(logits.float()), numbers[rows]).cpu()
-        if next_ids.max() == logits.shape[-1]:  # no sum reached its height
+        if next_ids.max() == logits.shape[-1]:  # no sum reached its target
             raise InputError("the model predicts NaN; expected numbers (has its training diverged?)")
         for row, token in zip(rows.tolist(), next_ids.tolist(), strict=True):
             responses[row].append(token)
@@ -121,7 +121,7 @@ def _respond(
             rows, next_ids = rows[going_on], next_ids[going_on]
             kept = going_on.to(model.device)
             mask, positions = mask[kept], positions[kept]
-            cache.reorder_cache(kept)  # every kind of layer has it
+            cache.reorder_cache(kept)  # every kind of layer has this method
         tokens, positions = next_ids[:, None].to(model.device), positions[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
     return responses
@@ -132,7 +132,7 @@ def next_token_probs(
 ) -> Float[Tensor, "batch vocab"]:
     """The distribution that the next token is drawn from: temperature, then top-k, then top-p, each renormalised.
 
-    Temperature divides the logits: p^(1/T), renormalised. Of equally likely tokens, the one with the lower id goes first.
+    Temperature divides the logits: p^(1/T), renormalised. Of equally likely tokens, the lower id goes first.
     Known value: softmax(logits) at temperature 1, top_k 0, top_p 1.
     """
     if temperature == 0:
@@ -151,9 +151,9 @@ def next_token_probs(
 
 
 def _draw(probs: Float[Tensor, "batch vocab"], numbers: Float[Tensor, " batch"]) -> Tensor:
-    """In each row the token that a number from [0, 1) falls upon, the probabilities lying side by side from 0 to 1."""
-    # In float64, where no probability of float32 is lost in the running sum; Apple's GPUs have none.
+    """In each row the token that a number from [0, 1) falls on, with the probabilities side by side from 0 to 1."""
+    # In float64, so that the running sum loses no float32 probability; Apple's GPUs have no float64.
     sums = probs.to(torch.float32 if probs.device.type == "mps" else torch.float64).cumsum(-1)
-    # The first token whose sum reaches 1 - number, which is above 0: so never a token of probability 0.
-    heights = (1 - numbers).to(sums) * sums[:, -1]
-    return torch.searchsorted(sums, heights[:, None]).squeeze(1)
+    # The first token whose sum reaches 1 - number, which is above 0, so never a token of probability 0.
+    targets = (1 - numbers).to(sums) * sums[:, -1]
+    return torch.searchsorted(sums, targets[:, None]).squeeze(1)

@@ -1,4 +1,4 @@
-"""The output head, which scores every word of the vocabulary: how to ask it about few positions only."""
+"""The output head, which scores every word of the vocabulary: how to run it at a few positions only."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ def predicted_logps(
 ) -> Float[Tensor, " tokens"]:
     """Log-probability of each of `tokens`, in nats, as predicted at position `index` of the model's flattened `inputs`.
 
-    For models whose logits are what the head makes, and nothing after it. No other position passes through the head. On
-    a CPU the logits are not even kept (`lean_picked_logps`); under autocast, where matrices are multiplied in bfloat16,
-    and on other devices they are.
+    Only for models that do nothing to the logits after the head. No other position passes through the head. On a CPU
+    the logits are not even kept (`lean_picked_logps`); under autocast, where matrices are multiplied in bfloat16, and
+    on other devices they are.
     """
     if not _allows_lean(unwrapped(model)):
         with head_sees_only(model, index):
@@ -35,8 +35,8 @@ def predicted_logps(
 def head_sees_only(model: nn.Module, index: Int[Tensor, " tokens"]) -> Iterator[None]:
     """While open, the model's output head gets only the positions `index` of its flattened input.
 
-    A hook on the head, because the model's own forward (with whatever it does after the head, and under any wrapper
-    for several processes) then runs as it is.
+    We use a hook on the head, so that the model's own forward runs unchanged, with whatever it does after the head and
+    under any wrapper for several processes.
     """
     head = unwrapped(model).get_output_embeddings()
     hook = head.register_forward_pre_hook(lambda head, inputs: (inputs[0].flatten(0, 1)[index],))
@@ -47,7 +47,7 @@ def head_sees_only(model: nn.Module, index: Int[Tensor, " tokens"]) -> Iterator[
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself where a wrapper for several processes holds it in `module`."""
+    """The model itself, where a wrapper for several processes keeps it in `module`."""
     return getattr(model, "module", model)
 
 

@@ -1,4 +1,4 @@
-"""What a model folder may hold and ask for, checked before anything of it is built."""
+"""What a model folder may hold and ask for, checked before anything is built from it."""
 
 import json
 import math
@@ -16,10 +16,10 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.bounded import OverLimit, run_python
 from dpo_notes.pairs.wording import kind_of, one_line
 
-TEXT_BYTES = 64 * 2**20  # of a file that is no weights; tokenizers of 250,000 words have half of that
+TEXT_BYTES = 64 * 2**20  # of a file other than weights; tokenizers of 250,000 words have half of that
 NESTING = 50  # objects within objects; real files have a few
-WHOLE_NUMBER = 10**15  # the size of any
-COUNTS = {  # what a whole number in config.json may be, by the end of its name; in brackets what large models have
+WHOLE_NUMBER = 10**15  # the largest size of any
+COUNTS = {  # the largest whole number in config.json by the end of its name; in brackets what large models have
     "layers": 1_000,  # (126)
     "layer": 1_000,
     "heads": 10_000,  # (128)
@@ -34,38 +34,26 @@ COUNTS = {  # what a whole number in config.json may be, by the end of its name;
     "positions": 100_000_000,  # (10,485,760)
     "position_embeddings": 100_000_000,
 }
-MUST_BE_ABOVE_0 = {
-    "n_layer",
-    "n_head",
-    "n_embd",
-    "n_positions",
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "max_position_embeddings",
-}
-PARAMETERS_A_BYTE = 4  # on disk; weights of two bits, the smallest known, pack four into a byte
-PARAMETERS_ANYWAY = 10_000_000  # take 40 MB, so a damaged file is left to the library that reads it
-BUFFER_BYTES = 2**30  # what a model may make for itself beside its weights, such as tables of positions
-SECONDS_TO_BUILD, BYTES_TO_BUILD = (
-    20.0,
-    4 * 2**30,
-)  # for the skeleton without numbers; a thousand layers of GPT-2 take 2
-EXPECTED = "expected sizes that belong to the weights"
+MUST_BE_ABOVE_0 = {"n_layer", "n_head", "n_embd", "n_positions", "vocab_size", "hidden_size", "num_hidden_layers"}
+MUST_BE_ABOVE_0 |= {"num_attention_heads", "max_position_embeddings"}
+PARAMETERS_A_BYTE = 4  # on disk; the smallest known weights have two bits, so four fit into a byte
+PARAMETERS_ANYWAY = 10_000_000  # they take 40 MB, so a damaged file is left to the library that reads it
+BUFFER_BYTES = 2**30  # for what a model builds besides its weights, such as tables of positions
+SECONDS_TO_BUILD, BYTES_TO_BUILD = 20.0, 4 * 2**30  # for the model without numbers; 1,000 layers of GPT-2 take 2 s
+EXPECTED = "expected sizes that match the weights"
 INDEX = "model.safetensors.index.json"
-READ = re.compile(  # what the libraries read of a folder; corpora and data beside it may be of any size
+READ = re.compile(  # the files that the libraries read; corpora and data beside them may be of any size
     r"(config|generation_config|special_tokens_map|added_tokens|vocab|tokenizer\w*)\.json|(vocab|merges)\.txt"
     r"|chat_template\.\w+|.*\.model|.*\.safetensors(\.index\.json)?"
 )
 
 
 def check_folder(folder: Path) -> None:
-    """Raise InputError, in one line, for what could hang or burst the libraries that read the folder.
+    """Raise InputError, in one line, for what could make the libraries hang or run out of memory.
 
-    Files of absurd size, or that are none (a pipe, a device); JSON nested without end; numbers in config.json that no
-    model has; shards that the index of the weights takes from elsewhere; a tokenizer that multiplies texts. Missing
-    files, and what the libraries refuse themselves, are left to them.
+    These are huge files; pipes and devices; JSON nested too deep; numbers in config.json that no model has; an index
+    that takes shards from elsewhere; a tokenizer that multiplies texts. Missing files, and what the libraries refuse
+    themselves, are left to them.
     """
     for path in sorted(folder.iterdir()):
         if READ.fullmatch(path.name):
@@ -84,11 +72,10 @@ def check_folder(folder: Path) -> None:
 
 
 def check_size(auto_class: type, folder: Path) -> None:
-    """Raise InputError where config.json asks for a larger model than the weight files can hold.
+    """Raise InputError if config.json asks for a larger model than the weight files can hold.
 
-    The model is built without numbers, on PyTorch's meta device, and its parameters are counted. Weights that are
-    missing would be refused anyway, but only after memory was taken for them. What the library refuses comes out as its
-    own error.
+    The model is built without numbers, on PyTorch's meta device, and its parameters are counted. Missing weights would
+    be refused anyway, but only after memory was taken for them. Errors of the library pass through unchanged.
     """
     path = folder / "config.json"
 
@@ -99,9 +86,11 @@ def check_size(auto_class: type, folder: Path) -> None:
     try:
         model = run_python(build, seconds=SECONDS_TO_BUILD, extra_bytes=BYTES_TO_BUILD)
     except OverLimit:
-        raise InputError(f"{path}: its model is not built within {SECONDS_TO_BUILD:g} seconds; {EXPECTED}") from None
+        raise InputError(
+            f"{path}: building its model takes more than {SECONDS_TO_BUILD:g} seconds; {EXPECTED}"
+        ) from None
     except MemoryError:
-        raise InputError(f"{path}: its model takes more than {BYTES_TO_BUILD >> 30} GiB to build; {EXPECTED}") from None
+        raise InputError(f"{path}: building its model takes more than {BYTES_TO_BUILD >> 30} GiB; {EXPECTED}") from None
     on_disk = sum(file.stat().st_size for file in _weight_files(folder))
     parameters = sum(parameter.numel() for parameter in model.parameters())  # tied ones twice
     if on_disk and parameters > PARAMETERS_A_BYTE * on_disk + PARAMETERS_ANYWAY:
@@ -111,11 +100,11 @@ def check_size(auto_class: type, folder: Path) -> None:
         )
     made = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
     if made > max(BUFFER_BYTES, on_disk):
-        raise InputError(f"{path}: asks for tables of {made:,} bytes beside the weights; {EXPECTED}")
+        raise InputError(f"{path}: asks for tables of {made:,} bytes besides the weights; {EXPECTED}")
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    """The files that the weights are read from: one, or those of the index; none where there are none."""
+    """The files that the weights are read from: one, or those of the index, or none."""
     if (folder / "model.safetensors").is_file():
         return [folder / "model.safetensors"]
     names = _object(folder / INDEX)["weight_map"].values() if (folder / INDEX).is_file() else ()
@@ -128,13 +117,13 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({one_line(error)}); expected a readable file") from error
     if not stat.S_ISREG(found.st_mode):
-        raise InputError(f"{path}: no regular file; expected one, not a pipe or a device")
+        raise InputError(f"{path}: not a regular file; expected one, not a pipe or a device")
     if path.suffix != ".safetensors" and found.st_size > TEXT_BYTES:
         raise InputError(f"{path}: {found.st_size:,} bytes; expected at most {TEXT_BYTES:,}")
 
 
 def _object(path: Path) -> dict:
-    """What a JSON file holds. One that is cut off, or no text, counts as empty: the library refuses it."""
+    """What a JSON file holds. One that is cut off, or not text, counts as empty, because the library will refuse it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
@@ -168,20 +157,20 @@ def _check_numbers(content: object, path: Path, name: str = "") -> None:
 
 
 def _check_index(path: Path) -> None:
-    """A shard stands in the folder itself, under a plain name: `../../x.safetensors` is somebody else's file."""
+    """Shards must be in the folder itself, under a plain name: `../../x.safetensors` is somebody else's file."""
     shards = _object(path).get("weight_map")
     if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):
         raise InputError(f"{path}: no weight_map of weights to files; expected one, as transformers writes it")
     for name in sorted(set(shards.values())):
         if not re.fullmatch(r"[\w.-]+\.safetensors", name) or not (path.parent / name).is_file():
             raise InputError(
-                f"{path}: names the shard {name!r:.100}, which is no .safetensors file of this folder; expected plain "
-                "names of files beside it"
+                f"{path}: names the shard {name!r:.100}, which is not a .safetensors file in this folder; expected "
+                "plain names of files in it"
             )
 
 
 def _depth(content: object) -> int:
-    """How many objects and lists stand in one another, up to one more than NESTING: no deeper does it look."""
+    """How deep objects and lists are nested. It stops counting at one more than NESTING."""
     level, depth = [content], 0
     while level and depth <= NESTING:
         level = [

@@ -1,4 +1,4 @@
-"""Pairs in one row without padding, each prompt once: fewer tokens for every layer than two padded rows a pair."""
+"""Pairs in one row without padding, each prompt once: fewer tokens in every layer than two padded rows a pair."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,28 +14,28 @@ from transformers import AttentionInterface, PreTrainedModel
 from dpo_notes.language.head import predicted_logps, unwrapped
 from dpo_notes.pairs.encode import EncodedPair
 
-# Model types; others may attend in ways that packed_attention does not know, or change logits after the head.
+# Model types; others may use attention that packed_attention does not support, or change logits after the head.
 PACKABLE = ("gpt2", "gpt_neox", "llama")
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Sequences that follow each other, laid out as rows padded on the right: where each place gets its token, and back."""
+    """How to lay out consecutive sequences as rows padded on the right, and how to undo it."""
 
-    source: Int[Tensor, "rows width"]  # the token's number in the sequences; any at padding
-    real: Int[Tensor, " tokens"]  # the places, of the flattened grid, that hold a token, in the order of the sequences
+    source: Int[Tensor, "rows width"]  # the index of each place's token in the sequences; any at padding
+    real: Int[Tensor, " tokens"]  # the places in the flattened grid that hold a token, in the order of the sequences
 
     def lay_out(self, values: Float[Tensor, "tokens heads channels"]) -> Float[Tensor, "rows heads width channels"]:
-        """What belongs to each token, where the grid has it. What stands at padding must reach no loss."""
+        """The values of the tokens, laid out in the grid. The values at padding must reach no loss."""
         return _LayOut.apply(values, self.source, self.real).transpose(1, 2)
 
     def take_up(self, values: Float[Tensor, "rows heads width channels"]) -> Float[Tensor, "tokens heads channels"]:
-        """The way back, without the padding."""
+        """The way back: the values of the tokens, without the padding."""
         return _TakeUp.apply(values.transpose(1, 2), self.real)
 
 
 class _LayOut(torch.autograd.Function):
-    """Its gradient is picked out of the grid again; autograd, which must expect a token in several places, would add up."""
+    """Its gradient is picked out of the grid. Autograd would add up, since it must allow a token in several places."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, values: Tensor, source: Tensor, real: Tensor) -> Tensor:
@@ -70,17 +70,17 @@ class PackedPairs:
 
         prompt 1 | prompt 2 | chosen 1 | chosen 2 | rejected 1 | rejected 2
 
-    Most of a Transformer looks at tokens one by one and need not know where they stand: embedding, layer norms, the
-    matrices of attention and feed-forward layers, the head. Two things do know. Positions count from the beginning of
-    the prompt in both of its responses; and attention sees, from a response, its own prompt and its own earlier tokens,
-    which `packed_attention` arranges.
+    Most of a Transformer works on tokens one by one, wherever they are: embedding, layer norms, the matrices of
+    attention and feed-forward layers, the head. Two things depend on the place. Positions count from the beginning of
+    the prompt in both of its responses. And attention sees, from a response, its own prompt and its own earlier tokens,
+    which `packed_attention` takes care of.
     """
 
     input_ids: Int[Tensor, "1 tokens"]
     position_ids: Int[Tensor, "1 tokens"]
     prompts: Grid  # B rows
     responses: Grid  # 2B rows: the chosen ones, then the rejected ones
-    visible: Bool[Tensor, "rows 1 width seen"]  # to each token of a response: the places of its prompt, then of itself
+    visible: Bool[Tensor, "rows 1 width seen"]  # what a response token sees: its prompt, then its own response
     response_index: Int[Tensor, " response_tokens"]  # of the response tokens in the row
     predicting_index: Int[Tensor, " response_tokens"]  # of the token before each, at which it is predicted
 
@@ -121,14 +121,14 @@ def pack_pairs(pairs: Sequence[EncodedPair]) -> PackedPairs:
 
 
 def can_pack(model: PreTrainedModel) -> bool:
-    """Whether the model is of a kind for which a test holds packed and readable log-probabilities equal."""
+    """Whether a test has shown packed and readable log-probabilities to be equal for this type of model."""
     return model.config.model_type in PACKABLE
 
 
 def packed_token_logps(
     model: nn.Module, packed: PackedPairs
 ) -> tuple[Float[Tensor, "rows time"], Bool[Tensor, "rows time"]]:
-    """(log-probability of each response token, in nats; where such tokens are): a row a response, chosen ones first.
+    """(log-probability of each response token, in nats; mask of these tokens): a row a response, chosen ones first.
 
     Column 0 stands for the prompt and is empty.
     """
@@ -144,7 +144,7 @@ def packed_token_logps(
 
 @contextmanager
 def attention_named(model: nn.Module, name: str) -> Iterator[None]:
-    """While open, the model attends by the function that transformers knows under this name."""
+    """While open, the model uses the attention function that transformers has registered under this name."""
     config = unwrapped(model).config
     before, config._attn_implementation = config._attn_implementation, name
     try:
@@ -167,10 +167,10 @@ def packed_attention(
 ) -> tuple[Float[Tensor, "1 tokens heads channels"], None]:
     """Attention within each prompt, and from each response to its prompt and itself; the rest is as in any Transformer.
 
-    Only here the tokens are laid out as padded rows, because a token's work depends on those that it sees. A prompt's
-    keys and values serve both of its responses.
-    transformers calls this in place of its own attention where the model's configuration names "packed_pairs", and
-    hands on `packed`, which the model was called with.
+    Tokens are laid out as padded rows only here, because only attention depends on which tokens are visible. A
+    prompt's keys and values serve both of its responses.
+    transformers calls this in place of its own attention when the model's configuration names "packed_pairs", and
+    passes on `packed`, which the model was called with.
     """
     settings = {"scale": scaling, "dropout_p": dropout, "enable_gqa": query.shape[1] != key.shape[1]}
     heads = [values.shape[1] for values in (query, key, value)]

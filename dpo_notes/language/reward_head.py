@@ -1,4 +1,4 @@
-"""The reward model: a language model whose output head is replaced by one number, read where the response ends."""
+"""The reward model: a language model whose head gives one number, read where the response ends."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from dpo_notes.language.head import unwrapped
 from dpo_notes.language.load import context_length, load_as
 from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.batches import Batch, collate, in_order_of_length
@@ -26,12 +27,12 @@ def new_reward_model(
     """(reward model, its tokenizer): a copy of the language model's trunk under a head that is 0, so every reward is 0.
 
     r(x, y) = w · h(x, y), where h is the last hidden state at end of text, the one place that has seen all of the
-    response, and w is the head. No bias: only differences of rewards are identified.
+    response, and w is the head. There is no bias, because only differences of rewards are identified.
     The layout is that of transformers' sequence classification with one label, which TRL uses too. Both find the last
-    token by the padding id, and GPT-2 pads with end of text, so they would read one token early. Therefore the
-    tokenizer here is a copy with a padding token of its own, and the embedding has a row for it. (`last_token_rewards`
-    goes by length and does not care.) Model and tokenizer given are left as they are.
-    Raises InputError for a model that transformers cannot give such a head.
+    token by the padding id, and GPT-2 pads with end of text, so they would read one token early. So the tokenizer
+    returned is a copy with a padding token of its own, and the embedding has a row for it. (`last_token_rewards` goes
+    by length and does not need it.) The model and tokenizer given are not changed.
+    Raises InputError if transformers cannot give the model such a head.
     Known value: reward 0 for every text, so the loss of a reward model begins at log 2.
     """
     rows = model.get_input_embeddings().weight.shape[0]
@@ -62,7 +63,7 @@ def load_reward_model(name_or_path: str | Path) -> tuple[PreTrainedModel, PreTra
     Raises InputError, in one line, also for a model without a head of one number.
     """
     reward_model, tokenizer = load_as(AutoModelForSequenceClassification, name_or_path)
-    if reward_model.config.pad_token_id is None:  # any will do here, but transformers refuses batches without one
+    if reward_model.config.pad_token_id is None:  # any will do here, but transformers needs one for batches
         reward_model.config.pad_token_id = tokenizer.pad_token_id
     check_reward_model(reward_model)
     return reward_model, tokenizer
@@ -89,11 +90,11 @@ def reward_of(
 ) -> Float[Tensor, " batch"]:
     """The learnt reward of each response to its prompt, in nats: P(a preferred to b) = sigma(reward a - reward b).
 
-    End of text is appended to every response, also to one that was sampled and cut before it came. Long texts are cut,
-    and odd borders told, as in `encode_pairs`. `functools.partial(reward_of, reward_model, tokenizer)` is a reward_fn.
-    Only differences between responses to one prompt mean something: any f(x) of the prompt alone could be added, and
-    neither preferences nor the optimal policy would change. So compare no averages of two reward models, and none over
-    different prompts; nothing is centred here, because no constant is more right than another.
+    End of text is appended to every response, even if it was sampled and cut off before its end. Long texts are cut,
+    with the warnings of `encode_pairs`. `functools.partial(reward_of, reward_model, tokenizer)` is a reward_fn.
+    Only differences between responses to one prompt have a meaning: adding any f(x) of the prompt alone would change
+    neither preferences nor the optimal policy. So do not compare averages of two reward models, or over different
+    prompts. Nothing is centred here, because no constant is better than another.
     Raises InputError for what encode_responses refuses, and for a model without a reward head.
     Known value: 0 for every text from a new reward model.
     """
@@ -118,14 +119,13 @@ def last_token_rewards(model: nn.Module, batch: Batch) -> Float[Tensor, " rows"]
 
 @contextmanager
 def _head_reads_only(model: nn.Module, last: Int[Tensor, " rows"]) -> Iterator[None]:
-    """While open, the reward head finds the hidden state of position `last` of its row at every position.
+    """While open, the reward head sees, at every position, the hidden state of position `last` of its row.
 
-    Whichever position transformers then picks by token ids, it is this one. A hook, as in `score.head_sees_only`, so that
-    the model's own forward runs, under any wrapper for several processes.
+    So transformers reads this one, whichever position it picks by token ids. A hook, as in `head.head_sees_only`, so
+    that the model's own forward runs unchanged, under any wrapper for several processes.
     """
-    inner = getattr(model, "module", model)  # DistributedDataParallel keeps the model in `module`
     rows = torch.arange(len(last), device=last.device)
-    hook = inner.score.register_forward_pre_hook(
+    hook = unwrapped(model).score.register_forward_pre_hook(
         lambda head, inputs: (inputs[0][rows, last][:, None].expand_as(inputs[0]),)
     )
     try:

@@ -1,4 +1,4 @@
-"""log pi(y | x) of chosen and rejected responses: readable, and fast. Tests hold all ways equal."""
+"""log pi(y | x) of chosen and rejected responses, in a readable and in fast ways. Tests show that all are equal."""
 
 from collections.abc import Sequence
 
@@ -24,9 +24,9 @@ def response_logps(
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
     """(chosen, rejected): log pi(y | x) of each response, in nats, summed over its tokens and the end of text.
 
-    log pi(y | x) = sum over t of log pi(y_t | x, y_<t). The graph is kept for a gradient; use torch.no_grad() without.
-    Long pairs are cut, and odd borders told, as in `encode_pairs`. Raises InputError for what that refuses, and for no
-    pairs at all.
+    log pi(y | x) = sum over t of log pi(y_t | x, y_<t). The graph is kept for a gradient: use
+    torch.no_grad() if you need none.
+    Long pairs are cut, with the warnings of `encode_pairs`. Raises InputError for what that refuses, and for no pairs.
     Known value: -(tokens + 1) * log(vocabulary) for a model whose logits are all equal.
     """
     if not pairs:
@@ -42,9 +42,9 @@ def response_logps(
 def pair_logps(
     model: nn.Module, pairs: Sequence[EncodedPair], *, reduction: str = "sum"
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """(chosen, rejected) response log-probabilities, in nats, in the quickest way that the model is known to allow.
+    """(chosen, rejected) response log-probabilities, in nats, in the fastest way known to work for the model.
 
-    Packed (`packed.py`), or else padded (`batch_logps`); both equal the readable way.
+    Packed (`packed.py`) if possible, else padded (`batch_logps`); both equal the readable way.
     """
     inner = unwrapped(model)
     if not can_pack(inner):
@@ -69,8 +69,8 @@ def batch_logps(
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
     """(chosen, rejected) response log-probabilities, in nats: equal to the readable way, without the wasted logits.
 
-    Only the positions that predict a response token pass through the output head. For GPT-2 the head multiplies by
-    50,257 words, most of a small model's work, and prompts and padding would throw its result away.
+    Only the positions that predict a response token pass through the output head. For GPT-2 the head scores 50,257
+    words, most of a small model's work, and for prompts and padding the result would be thrown away.
     """
     logps = response_token_logps(model, batch)
     chosen, rejected = sequence_logps(logps, batch.response_mask, reduction=reduction).chunk(2)
@@ -84,7 +84,7 @@ def response_token_logps(model: nn.Module, batch: Batch) -> Float[Tensor, "rows 
 
 
 def at_responses(values: Float[Tensor, " tokens *each"], batch: Batch) -> Float[Tensor, "rows time *each"]:
-    """What belongs to each response token, in the order of `batch.response_index`, where the token is; 0 elsewhere."""
+    """One value for each response token, in the order of `batch.response_index`, where the token is; 0 elsewhere."""
     everywhere = values.new_zeros(batch.input_ids.numel(), *values.shape[1:])
     return everywhere.index_copy(0, batch.response_index, values).unflatten(0, batch.input_ids.shape)
 

@@ -1,4 +1,4 @@
-"""log p(text) of whole texts, read from their beginning: how well a model foresees a document."""
+"""log p(text) of whole texts, read from their beginning: how well a model predicts a document."""
 
 from collections.abc import Sequence
 
@@ -23,16 +23,15 @@ def text_logps(
 ) -> tuple[Float[Tensor, " texts"], Int[Tensor, " texts"]]:
     """(log p of each text in nats, tokens scored): summed over its tokens and the end of text, without a gradient.
 
-    log p(text) = sum over t of log p(token_t | start, token_<t). The start token is read and not scored: something has
-    to predict the first word.
-    Raises InputError for no texts, and for one that with both its ends does not fit into the context.
+    log p(text) = sum over t of log p(token_t | start, token_<t). The start token is read but not scored: it is there to
+    predict the first word.
+    Raises InputError for no texts, and for a text that does not fit into the context with both its ends.
     Known value: -tokens * log(vocabulary) for a model whose logits are all equal.
     """
     if not texts or isinstance(texts, str):
         raise InputError(f"texts is {texts!r:.80}; expected a list of at least one text")
     (start,) = encode_prompts(tokenizer, [""], max_length=1)
-    ids_of = token_ids(tokenizer, texts)
-    encoded = [[*ids, tokenizer.eos_token_id] for ids in ids_of]
+    encoded = [[*ids, tokenizer.eos_token_id] for ids in token_ids(tokenizer, texts)]
     longest = 1 + max(map(len, encoded))
     if longest > context_length(model):
         raise InputError(f"a text has {longest} tokens, both ends included; expected at most {context_length(model)}")
@@ -45,7 +44,7 @@ def text_logps(
 
 
 def nats_per_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> float:
-    """The model's mean surprise over all tokens of these texts, in nats: its cross-entropy, as far as they tell it.
+    """The model's mean surprise over all tokens of these texts, in nats: an estimate of its cross-entropy.
 
     -(sum of log p(text)) / (sum of tokens), with arguments and errors as in `text_logps`. Its exponential is the
     perplexity. Known value: log(vocabulary) for a model whose logits are all equal.

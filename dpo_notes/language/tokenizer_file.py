@@ -1,4 +1,4 @@
-"""What a tokenizer.json may ask for, checked before the tokenizer is built, for its native code cannot be stopped."""
+"""What a tokenizer.json may ask for, checked before the tokenizer is built, as its native code cannot be stopped."""
 
 from collections.abc import Iterator
 
@@ -6,26 +6,25 @@ from tokenizers import Regex, normalizers
 
 from dpo_notes.maths.errors import InputError
 
-MOST_GROWTH = 64  # times that the steps of a tokenizer may lengthen a text; honest ones keep its length, or double it
-PATTERN_CHARACTERS = 10_000  # in a regular expression; those of real tokenizers have some hundreds
-ADDED_TOKENS = 100_000  # real tokenizers have some thousands at most, and each takes 30 microseconds to add
+MOST_GROWTH = 64  # the factor by which a tokenizer may lengthen a text; ordinary ones keep its length, or double it
+PATTERN_CHARACTERS = 10_000  # in a regular expression; those of real tokenizers have a few hundred
+ADDED_TOKENS = 100_000  # real tokenizers have a few thousand at most, and each takes 30 microseconds to add
 LOOKS_AROUND = ("(?", r"\b", r"\B", r"\G", r"\K")  # what a match of no characters may be made of
 
 
 def check_tokenizer_file(content: dict, *, name: str) -> None:
-    """Raise InputError for a tokenizer.json whose steps multiply a text, or try too much. `name`: the file's, for the message.
+    """Raise InputError for a tokenizer.json that could multiply a text or run without end. `name`: for errors.
 
-    A chain of six "a" -> "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" makes 729 million characters of one, and memory ends before
-    time does. What is not of the right form is left to the library, which refuses it.
+    A chain of six "a" -> "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa" makes 729 million characters out of one, and memory runs out
+    before time does. A file of the wrong form is left to the library, which refuses it.
     """
     added = content.get("added_tokens")
     if isinstance(added, list) and len(added) > ADDED_TOKENS:
         raise InputError(f"{name}: {len(added)} added tokens; expected at most {ADDED_TOKENS}")
     for pattern in _patterns(content):
         if len(pattern) > PATTERN_CHARACTERS:
-            raise InputError(
-                f"{name}: a regular expression of {len(pattern)} characters; expected at most {PATTERN_CHARACTERS}"
-            )
+            came = f"a regular expression of {len(pattern)} characters"
+            raise InputError(f"{name}: {came}; expected at most {PATTERN_CHARACTERS}")
     for parts in (("normalizer", "pre_tokenizer"), ("decoder",)):
         growth = 1.0
         for part in parts:
@@ -66,7 +65,7 @@ def _regex(step: dict) -> str | None:
 
 
 def _growth(step: dict) -> float:
-    """How many times as long one step can make a text of one character or more."""
+    """The largest factor by which one step can lengthen a text of one character or more."""
     content = next((step[key] for key in ("content", "prepend") if isinstance(step.get(key), str)), "")
     if step.get("type") == "ByteLevel":  # writes most bytes as a character of two bytes
         return 2.0
@@ -83,10 +82,10 @@ def _growth(step: dict) -> float:
 
 
 def _may_match_nothing(regex: str) -> bool:
-    """Whether the pattern may match between two characters: then its content comes on top of the text."""
+    """Whether the pattern may match between two characters, so that its content is added to the text."""
     if any(sign in regex for sign in LOOKS_AROUND):
         return True
     try:
         return normalizers.Replace(Regex(regex), "+").normalize_str("\0") != "\0"
-    except BaseException:  # noqa: BLE001 - no pattern at all, or a panic: the library will say so when it loads the file
+    except BaseException:  # noqa: BLE001 - not a pattern, or a panic: the library will say so when it loads the file
         return True

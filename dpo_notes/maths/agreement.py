@@ -1,4 +1,4 @@
-"""How far raters agree: as numbers, and as choices between two."""
+"""How well raters agree: in their scores, and in their choices between two responses."""
 
 import torch
 from jaxtyping import Float
@@ -8,15 +8,15 @@ from dpo_notes.maths.errors import InputError
 
 
 def score_agreement(scores: Float[Tensor, "raters responses"]) -> Float[Tensor, ""]:
-    """Correlation of two raters' scores of the same response, at most 1: all responses and pairs of raters together.
+    """Correlation of two raters' scores of the same response, at most 1, over all responses and pairs of raters.
 
     With a = score - mean of all scores:
     agreement = sum over responses and raters j != k of a_j * a_k / ((raters - 1) * sum of a^2)
     It is Fisher's intraclass correlation (1925): how much one score says about another rater's. The usual correlation
-    of two raters takes each one's mean and spread away first, so it cannot see that their scales differ; this one can.
+    of two raters first removes each one's mean and spread, so it cannot see that their scales differ. This one can.
 
     Raises InputError for fewer than two raters. NaN where all scores are equal.
-    Known value: 1 where all raters say the same; for very many raters and responses
+    Known value: 1 where all raters give the same scores; for very many raters and responses
     var(reward) / (var(reward) + offset_spread^2 + noise^2) with gains of 1.
     """
     raters = _at_least_two(scores, axis=0, called="raters")
@@ -30,7 +30,7 @@ def choice_agreement(scores: Float[Tensor, "raters responses"]) -> Float[Tensor,
 
     A rater prefers the response with the higher of their own scores; equal scores count as half an agreement.
     Raises InputError for fewer than two raters or responses.
-    Known value: 1 where all raters rank alike, whatever their numbers; 1/2 for two raters, one of whom finds all equal.
+    Known value: 1 where all raters rank alike, whatever their scores; 1/2 for two raters, one of whom finds all equal.
     """
     raters = _at_least_two(scores, axis=0, called="raters")
     prefers = _differences(scores).sign()
@@ -44,7 +44,7 @@ def right_order_by_one(
     """How often a rater's own two scores put two responses in the order of their reward, from 0 to 1.
 
     Over all raters and pairs of responses; ties count half. Raises InputError for fewer than two responses.
-    Known value: 1 where nobody errs, whatever their scales; 1/2 where nobody can tell.
+    Known value: 1 where no rater makes a mistake, whatever their scales; 1/2 where no rater sees a difference.
     """
     return (1 + (_differences(scores).sign() * _differences(reward).sign()).mean()) / 2
 
@@ -52,12 +52,12 @@ def right_order_by_one(
 def right_order_by_two(
     scores: Float[Tensor, "raters responses"], reward: Float[Tensor, " responses"]
 ) -> Float[Tensor, ""]:
-    """How often the scores put two responses in the order of their reward, each scored by another rater, from 0 to 1.
+    """How often the scores of two different raters put two responses in the order of their reward, from 0 to 1.
 
     Over all pairs of responses and all ways to give them to two different raters; ties count half.
     Raises InputError for fewer than two raters or responses.
-    Known value: that of `right_order_by_one` where all raters have the same scale and feel the same; 1/2 for scales so
-    far apart that only the raters count.
+    Known value: that of `right_order_by_one` where all raters have the same scale and feel the same; 1/2 if the scales
+    differ so much that only the raters matter.
     """
     raters = _at_least_two(scores, axis=0, called="raters")
     first, second = _pairs(scores)

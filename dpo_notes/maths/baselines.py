@@ -1,4 +1,4 @@
-"""Baselines: what the reward of a sample is compared with, for a policy gradient with less noise.
+"""Baselines: what to compare the reward of a sample with, for a policy gradient with less noise.
 
 Each takes the rewards of independent samples, along the last axis, and returns one baseline for each sample (reward).
 """
@@ -10,15 +10,15 @@ from dpo_notes.maths.errors import InputError
 
 
 def no_baseline(rewards: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch samples"]:
-    """Nothing to compare with: 0 for every sample. The gradient estimate is unbiased, and as noisy as the rewards."""
+    """No baseline: 0 for every sample. The gradient estimate is unbiased, and as noisy as the rewards."""
     return rewards.new_zeros(rewards.shape)
 
 
 def batch_mean(rewards: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*batch samples"]:
-    """The mean reward of all samples, the sample's own reward included.
+    """The mean reward of all samples, including the sample's own.
 
-    Because the own reward is in it, the expected gradient shrinks by the factor 1 - 1/n, for n samples. Its direction
-    stays, so a learning rate absorbs the factor. For n = 1 nothing is left: the advantage is 0.
+    Because it includes the sample's own reward, the expected gradient shrinks by the factor 1 - 1/n, for n samples. Its
+    direction stays the same, so the learning rate can make up for it. For n = 1 the advantage is 0.
     Known value: rewards 1, 2, 6 have the baselines 3, 3, 3.
     """
     return rewards.mean(dim=-1, keepdim=True).expand_as(rewards)
@@ -31,7 +31,7 @@ def leave_one_out(rewards: Float[Tensor, "*batch samples"]) -> Float[Tensor, "*b
     free!"; for language models Ahmadian et al. 2024, arXiv 2402.14740)
 
     It does not depend on sample i, so the gradient estimate is unbiased. The advantage is n / (n - 1) times the one of
-    `batch_mean`. Errors: InputError for fewer than two samples, where there is no other.
+    `batch_mean`. Errors: InputError for fewer than two samples, where there is no other sample.
     Known value: rewards 1, 2, 6 have the baselines 4, 3.5, 1.5.
     """
     count = rewards.shape[-1]

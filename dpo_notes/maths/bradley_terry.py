@@ -56,27 +56,26 @@ def preference_entropy(
     """Entropy of the preference between the two responses of each pair, in nats, from 0 to log 2.
 
     H = -p log p - (1 - p) log(1 - p), p = sigma(r_first - r_second)
-    With the true rewards it is the least loss that any predictor can expect of preference_nll: the cross-entropy of
-    other probabilities exceeds it by their KL divergence (Gibbs).
+    With the true rewards it is the lowest expected preference_nll of any predictor: the cross-entropy of other
+    probabilities exceeds it by their KL divergence (Gibbs).
 
     Arguments and errors as in preference_nll; exchanging the two changes nothing.
     Known value: log 2 when the rewards are equal.
     """
     probability = preference_probability(reward_first, reward_second)
-    return probability * preference_nll(reward_first, reward_second) + (1 - probability) * preference_nll(
-        reward_second, reward_first
-    )
+    nll, nll_of_opposite = preference_nll(reward_first, reward_second), preference_nll(reward_second, reward_first)
+    return probability * nll + (1 - probability) * nll_of_opposite
 
 
 def margin_correlation(margins: Float[Tensor, " pairs"], other_margins: Float[Tensor, " pairs"]) -> Float[Tensor, ""]:
     """Correlation of two rewards within pairs, from -1 to 1: how well they agree where rewards are identified.
 
     correlation = sum of m_i * n_i / sqrt(sum of m_i^2 * sum of n_i^2)
-    This is Pearson's of the margins with every pair taken both ways, so that it does not matter which response is named
-    first. A correlation of the rewards themselves would change with what is added to all responses of one prompt.
+    This is Pearson's correlation of the margins with every pair counted in both orders, so it does not matter which
+    response comes first. A correlation of rewards would change if a constant were added for all responses of a prompt.
 
-    margins, other_margins: reward of the first response minus that of the second, by one reward and by another, in nats.
-    Raises InputError where the shapes differ. NaN where one of the rewards never tells two responses apart.
+    margins, other_margins: reward of the first response minus that of the second, by two different rewards, in nats.
+    Raises InputError where the shapes differ. NaN where one of the rewards is equal within every pair.
     Known value: 1 when one reward is a positive multiple of the other.
     """
     check_same_shape(margins=margins, other_margins=other_margins)
@@ -88,7 +87,7 @@ def elo_from_reward(reward: Float[Tensor, "*items"]) -> Float[Tensor, "*items"]:
 
     elo = 400 / ln(10) * r, because Elo writes the odds as 10^(difference / 400) and Bradley–Terry as e^(difference).
 
-    reward: in nats, any shape. Only differences of ratings mean something, as with rewards.
+    reward: in nats, any shape. Only differences of ratings have a meaning, as with rewards.
     Known value: log 10 nats (odds of 10 to 1) are 400 points; one nat is 173.7 points.
     """
     return ELO_PER_NAT * reward
@@ -99,8 +98,8 @@ def sample_preferences(
 ) -> Int[Tensor, "pairs 2"]:
     """The same pairs, each as (chosen, rejected), drawn from the Bradley–Terry probabilities of the rewards.
 
-    rewards: one per response, in nats. pairs: two indices into `rewards` per row, in any order; a pair that comes
-    twice is judged twice, independently. generator: the source of all randomness; same state, same preferences.
+    rewards: one per response, in nats. pairs: two indices into `rewards` per row, in any order; a pair that occurs
+    twice is judged twice, independently. generator: the only source of randomness; same state, same preferences.
     Raises InputError where an index is not one of the responses.
     Known value: with equal rewards each of the two is chosen half of the time.
     """
@@ -129,9 +128,9 @@ def preference_information(
 
     w_ij = games_ij * sigma(r_i - r_j) * sigma(r_j - r_i);   at [i, i] the sum over j of w_ij, at [i, j] -w_ij
 
-    It is the Laplacian of a graph, an edge w_ij for two items that were compared: v @ information @ v is the sum over
-    edges of w_ij * (v_i - v_j)^2, never below 0, and 0 for a constant v. Who won does not enter, so the information
-    observed is also the expected one.
+    It is the Laplacian of a graph with an edge of weight w_ij for two items that were compared: v @ information @ v is
+    the sum over edges of w_ij * (v_i - v_j)^2, never below 0, and 0 for a constant v. It does not depend on who won, so
+    the observed information is also the expected one.
 
     rewards: one per item, in nats. games: how often i and j were compared, at [i, j] and at [j, i].
     Known value: n comparisons of two items of equal reward: n / 4 * [[1, -1], [-1, 1]].
@@ -148,8 +147,8 @@ def fit_bradley_terry(
     """Maximum-likelihood reward of each item, in nats, float64, with mean 0 (only differences are identified).
 
     minimises   sum over pairs of preference_nll(r_chosen, r_rejected) + ridge / 2 * sum over items of r^2
-    by Newton's method; the objective is convex. Without ridge the minimum exists only if the
-    who-beat-whom graph is strongly connected (Ford 1957): otherwise some rewards would grow without end.
+    by Newton's method; the objective is convex. Without ridge, the minimum exists only if the who-beat-whom graph is
+    strongly connected (Ford 1957). Otherwise some rewards would grow without limit.
 
     pairs: one row (chosen, rejected) per comparison, indices from 0 to n_items - 1. An item compared with itself adds
     a constant and changes nothing. n_items: how many items there are, compared or not. ridge: strength of the pull
@@ -210,7 +209,7 @@ def _check_pairs(pairs: Tensor, n_items: int) -> None:
 
 
 def _check_connected(beat: Tensor) -> None:
-    """Raise InputError unless a chain of wins leads from every item to every other; `beat[i, j]`: i was chosen over j."""
+    """Raise InputError unless a chain of wins leads from each item to each other one; `beat[i, j]`: i won over j."""
     for graph, from_first in ((beat, True), (beat.T, False)):
         reached = torch.zeros(len(beat), dtype=torch.bool)
         reached[0] = True
@@ -231,10 +230,10 @@ def _names(items: Tensor) -> str:
 
 
 def bayes_accuracy(reward_chosen: Float[Tensor, " batch"], reward_rejected: Float[Tensor, " batch"]) -> float:
-    """The best accuracy that any predictor can expect on Bradley–Terry labels of these pairs, from 1/2 to 1.
+    """The highest expected accuracy of any predictor on Bradley–Terry labels of these pairs, from 1/2 to 1.
 
-    Mean over pairs of max(p, 1 - p), p = sigma(reward_chosen - reward_rejected): even who knows the true rewards
-    misses the labels that came out against the odds. Known value: 1/2 when all rewards are equal.
+    Mean over pairs of max(p, 1 - p), p = sigma(reward_chosen - reward_rejected): even the true rewards do not predict
+    the labels that came out against the odds. Known value: 1/2 when all rewards are equal.
     """
     p = preference_probability(reward_chosen, reward_rejected)
     return torch.maximum(p, 1 - p).mean().item()

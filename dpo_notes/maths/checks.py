@@ -21,7 +21,7 @@ def check_fraction(name: str, value: float, *, below: float) -> None:
 
 
 def check_same_shape(**tensors: Tensor) -> None:
-    """Raise InputError unless all tensors are floating point and of one shape: broadcasting would hide a mistake."""
+    """Raise InputError unless all tensors are floating point and of one shape, as broadcasting would hide a mistake."""
     for name, tensor in tensors.items():
         if not tensor.is_floating_point():
             raise InputError(f"{name} has dtype {tensor.dtype}; expected floating point")

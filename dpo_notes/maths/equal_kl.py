@@ -1,4 +1,4 @@
-"""A fair comparison of policies that went different distances: what each curve earns at one and the same KL."""
+"""A fair comparison of methods whose policies end at different KLs: the reward of each curve at the same KL."""
 
 import math
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from dpo_notes.maths.errors import InputError
 
 
 def value_at_kl(kls: Sequence[float], values: Sequence[float], *, kl: float) -> float:
-    """What a method has (reward, or any other figure) at `kl`, read between its two points on either side.
+    """A method's reward (or any other figure) at `kl`, interpolated between its two nearest points.
 
-    The line between two points is straight in sqrt(KL): near the reference the reward of an optimal policy is
-    mean + sqrt(2 * variance * KL), to first order, so that along the root it is a line, and along the KL it is not.
+    The interpolation is linear in sqrt(KL): near the reference the reward of an optimal policy is
+    mean + sqrt(2 * variance * KL), to first order, which is a straight line in the root of the KL but not in the KL.
 
-    kls: of the method's points, nats, 0 or above, all different, in any order; begin with the reference itself, at 0.
-    values: one a point. kl: nats.
-    NaN below the least and above the greatest of the kls: what lies beyond the points was never measured.
+    kls: of the method's points, nats, 0 or above, all different, in any order; include the reference itself, at 0.
+    values: one per point. kl: nats.
+    NaN below the lowest and above the highest of the kls, where nothing was measured.
     Errors: InputError for lists of different length, fewer than two points, a negative KL, or one that occurs twice.
     Known value: halfway along the root, at KL 1 between (0, a) and (4, b), it is (a + b) / 2.
     """

@@ -1,5 +1,5 @@
-"""The one exception for what the user can mend. It stands apart from checks.py so that it comes without torch."""
+"""The one exception for what the user can fix. It is not in checks.py so that it can be imported without torch."""
 
 
 class InputError(ValueError):
-    """A value that the user gave and can mend. The message says what, what came, and what was expected."""
+    """A value from the user that is wrong. The message says which value, what came, and what was expected."""

@@ -1,4 +1,4 @@
-"""DPO with another divergence in place of the reverse KL: a score to put in place of the log-ratio."""
+"""DPO with another divergence in place of the reverse KL: a score that replaces the log-ratio."""
 
 import math
 
@@ -14,7 +14,7 @@ KINDS = ("reverse_kl", "forward_kl", "js_divergence", "alpha_divergence")
 
 
 def f_divergence_score(logratios: Float[Tensor, "*shape"], kind: str, *, alpha: float = 0.5) -> Float[Tensor, "*shape"]:
-    """What takes the place of each log-ratio in a loss when the objective has another f-divergence than the KL.
+    """The score that replaces each log-ratio in a loss when the objective has an f-divergence other than the KL.
 
     score = f'(u) up to a constant that cancels between chosen and rejected, u = exp(logratio) = pi(y) / pi_ref(y):
     reverse_kl        log u                      (the log-ratio itself: DPO)
@@ -26,7 +26,7 @@ def f_divergence_score(logratios: Float[Tensor, "*shape"], kind: str, *, alpha: 
 
     logratios: policy minus reference log-probability, summed over tokens, in nats. kind: one of the four names, which
     are TRL's. alpha: the paper's, above 0, of use below 1; TRL's f_alpha_divergence_coef is 1 - alpha.
-    Powers of u are capped at nine tenths of the dtype's largest exponent (about e^80 in float32): beyond that the
+    Powers of u are capped at nine tenths of the dtype's largest exponent (about e^80 in float32); beyond that the
     score stays finite and has no gradient. Raises InputError for another kind or alpha.
     Known value: 0 when policy equals reference, with slope 1 in the log-ratio, 1/2 for js_divergence.
     """

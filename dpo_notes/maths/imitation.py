@@ -1,4 +1,4 @@
-"""Imitation: what it costs, in the loss that supervised fine-tuning lowers, to do better than the data."""
+"""Imitation: what it costs, in the loss of supervised fine-tuning, to do better than the data."""
 
 import torch
 from jaxtyping import Float
@@ -12,13 +12,13 @@ from dpo_notes.maths.optimum import kl_divergence
 def price_of_share(
     data_share: Float[Tensor, "*shape"], policy_share: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """The least extra imitation loss, in nats a response, of a policy that shows a habit in another share than the data.
+    """The least extra imitation loss, in nats per response, of a policy whose share of a habit differs from the data's.
 
     min over pi with pi(A) = b of cross_entropy(p, pi) - entropy(p) = a log(a / b) + (1 - a) log((1 - a) / (1 - b))
-    where p is the data, a = p(A) and A is the set of responses with the habit, such as naming a wrong country: the KL of
-    a coin with share a to one with share b. It is reached where, within A and outside of it, pi is as p.
+    where p is the data, a = p(A) and A is the set of responses with the habit, such as naming a wrong country. It is
+    the KL of a coin with probability a to one with b, reached when pi is proportional to p within A and outside of A.
 
-    data_share, policy_share: a and b, from 0 to 1, any shape. Infinite where the data does what the policy never does.
+    data_share, policy_share: a and b, from 0 to 1, any shape. Infinite if the data does what the policy never does.
     Raises InputError for other numbers and shapes that differ.
     Known value: 0 for equal shares; log 2 where the data always does what the policy does half the time.
     """

@@ -1,4 +1,4 @@
-"""Log-probabilities of picked tokens straight from hidden states, with one tensor of the logits' size instead of several."""
+"""Log-probabilities of picked tokens from hidden states, with one tensor of the logits' size instead of several."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,16 +9,16 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 def lean_picked_logps(
     states: Float[Tensor, "tokens channels"], head: Float[Tensor, "vocab channels"], tokens: Int[Tensor, " tokens"]
 ) -> Float[Tensor, " tokens"]:
-    """Log-probability of one picked token for each hidden state, in nats; the same as the plain form, in less memory.
+    """Log-probability of one picked token for each hidden state, in nats, as in the plain form but in less memory.
 
-    Plain: picked_logps(states @ head.T, tokens). For GPT-2's 50,257 words the logits are by far the largest tensor of a
-    step, and autograd makes more of their size, each written to memory and read again. Here there is one:
-    the logits become their exponentials in place, and in the backward pass the gradient of the logits, in place again:
+    Plain: picked_logps(states @ head.T, tokens). With GPT-2's 50,257 words the logits are by far the largest tensor of
+    a step, and autograd makes several of this size, each written to memory and read again. Here there is only one:
+    the logits become their exponentials in place, and these become the gradient of the logits in the backward pass:
 
-    d logp / d logits[v] = 1[v = token] - softmax(logits)[v]        (equation 01.12 of the notebooks, with the sign of logp)
+    d logp / d logits[v] = 1[v = token] - softmax(logits)[v]    (equation 01.12 of the notebooks, with the sign of logp)
 
-    states: what the output head reads. head: its weights, one row a word, no bias. Both float32 or float64.
-    tokens: from 0 to vocab - 1. The gradient can be taken, but not a second derivative.
+    states: the input of the output head. head: its weights, one row per word, no bias. Both float32 or float64.
+    tokens: from 0 to vocab - 1. Only first derivatives are supported.
     Known value: -log(vocab) where all states are 0.
     """
     return _LeanPickedLogps.apply(states, head, tokens)

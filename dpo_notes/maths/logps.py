@@ -14,11 +14,11 @@ def token_logps(
     """Log-probability of each token given the earlier ones, in nats, indexed like `input_ids`.
 
     logps[:, t] = log p(input_ids[:, t] | input_ids[:, :t]) = logits[:, t - 1, token] - logsumexp(logits[:, t - 1, :])
-    The logits at position t - 1 predict the token at position t. Nothing predicts the first token: logps[:, 0] is 0.
+    The logits at position t - 1 predict the token at position t. Nothing predicts the first token, so logps[:, 0] is 0.
     Naive: log_softmax(logits)[:, :-1].gather(…), which keeps a second tensor of batch × time × vocab for the gradient.
 
-    logits: the model's scores for the next token, any finite values; float16 and bfloat16 are raised to float32.
-    input_ids: the tokens that the model read, from 0 to vocab - 1.
+    logits: the model's scores for the next token, any finite values; float16 and bfloat16 are converted to float32.
+    input_ids: the tokens that the model was given, from 0 to vocab - 1.
     Raises InputError where batch or time differ, or for a token outside the vocabulary.
     Known value: -log(vocab) at every position but the first when all logits are equal.
     """
@@ -34,7 +34,7 @@ def token_logps(
 def picked_logps(
     predictions: Float[Tensor, "*positions vocab"], tokens: Int[Tensor, "*positions"]
 ) -> Float[Tensor, "*positions"]:
-    """Log-probability of one picked token at each position, in nats: no shift, each prediction beside its token.
+    """Log-probability of one picked token at each position, in nats, without a shift: each prediction with its token.
 
     logp = predictions[token] - logsumexp(predictions)
 
@@ -55,12 +55,12 @@ def sequence_logps(
 
     sum: log pi(y | x) = sum over response tokens t of logps[:, t]. mean: the same divided by their number.
 
-    logps: as from token_logps. response_mask: True at the tokens of the response, end of text included, False at the
-    prompt and at padding. What is masked out counts 0 even where it is -inf or NaN, and gets no gradient.
-    reduction: "sum" or "mean", as the loss asks for.
-    Raises InputError for another reduction, a mask that is not boolean, and rows with an empty response or with
-    position 0 in it (no token before it predicts it; put a start token first). On an accelerator, where reading the
-    mask would hold up the queue, such a row is NaN instead.
+    logps: as from token_logps. response_mask: True at the tokens of the response, including end of text, False at the
+    prompt and at padding. Masked values count as 0, even if they are -inf or NaN, and get no gradient.
+    reduction: "sum" or "mean", whichever the loss needs.
+    Raises InputError for another reduction, a mask that is not boolean, and rows whose response is empty or includes
+    position 0 (no token before it predicts it; put a start token first). On an accelerator, where reading the mask
+    would stall the queue, such a row is NaN instead.
     Known value: -n * log(vocab), or -log(vocab) for "mean", for n response tokens under uniform predictions.
     """
     if reduction not in ("sum", "mean"):
@@ -84,7 +84,7 @@ def sequence_logps(
 
 def _check_ids(input_ids: Tensor, *, vocab: int) -> None:
     if input_ids.device.type != "cpu" or input_ids.numel() == 0:
-        return  # on an accelerator gather stops the process by itself; reading the ids would hold up the queue
+        return  # on an accelerator gather itself fails; reading the ids would stall the queue
     low, high = (value.item() for value in input_ids.aminmax())
     if low < 0 or high >= vocab:
         raise InputError(

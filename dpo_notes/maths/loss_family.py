@@ -1,9 +1,9 @@
 """The relatives of DPO: other losses on the log-ratios of a chosen and a rejected response.
 
-Where a docstring says no more, chosen_logratios and rejected_logratios are policy minus reference log-probabilities of
-two responses to one prompt, summed over tokens, in nats; beta is above 0; the result has one value per pair; and
+Unless a docstring says otherwise, chosen_logratios and rejected_logratios are policy minus reference log-probabilities
+of two responses to one prompt, summed over tokens, in nats; beta is above 0; the result has one value per pair; and
 InputError is raised as by dpo_loss. In equations h_w, h_l are the two log-ratios, r = beta * h the implicit rewards,
-margin = r_w - r_l. "At the reference" means that policy equals reference: both log-ratios are 0.
+margin = r_w - r_l. "At the reference" means that policy equals reference, so both log-ratios are 0.
 """
 
 import math
@@ -44,12 +44,12 @@ __all__ = [
 def ipo_loss(
     chosen_logratios: Float[Tensor, " batch"], rejected_logratios: Float[Tensor, " batch"], *, beta: float
 ) -> Float[Tensor, " batch"]:
-    """IPO loss of each pair, in nats squared: the difference of log-ratios is drawn to 1 / (2 beta), not beyond.
+    """IPO loss of each pair, in nats squared: it pulls the difference of log-ratios to 1 / (2 beta), not beyond.
 
     loss = (h_w - h_l - 1 / (2 beta))^2   (Azar et al. 2023, arXiv 2310.12036, Eq. 17, where beta is called tau)
 
-    Sums or per-token means: the loss follows its inputs. The equation has sums; TRL divides each log-ratio by the
-    length of its response first, which its authors say the paper's experiments did: use reduction="mean" for that.
+    It works on sums or on per-token means, whichever it is given. The equation has sums. TRL first divides each
+    log-ratio by the length of its response, as the authors say the paper's experiments did: use reduction="mean".
     Known value: 1 / (4 beta^2) at the reference; 0 where h_w - h_l = 1 / (2 beta).
     """
     check_per_pair(beta, chosen_logratios=chosen_logratios, rejected_logratios=rejected_logratios)
@@ -59,7 +59,7 @@ def ipo_loss(
 def hinge_loss(
     chosen_logratios: Float[Tensor, " batch"], rejected_logratios: Float[Tensor, " batch"], *, beta: float
 ) -> Float[Tensor, " batch"]:
-    """Hinge loss of each pair, in nats: no push once the margin is 1.
+    """Hinge loss of each pair, in nats: no gradient once the margin is 1.
 
     loss = max(0, 1 - margin)   (SLiC-HF, Zhao et al. 2023, arXiv 2305.10425; on log-ratios: RSO, Liu et al. 2023,
     arXiv 2309.06657)
@@ -110,9 +110,8 @@ def exo_loss(
     check_fraction("label_smoothing", label_smoothing, below=0.5)
     log_q = -dpo_loss(chosen_logratios, rejected_logratios, beta=beta)
     log_not_q = -dpo_loss(rejected_logratios, chosen_logratios, beta=beta)
-    return log_q.exp() * (log_q - math.log1p(-label_smoothing)) + log_not_q.exp() * (
-        log_not_q - math.log(label_smoothing)
-    )
+    log_label, log_not_label = math.log1p(-label_smoothing), math.log(label_smoothing)
+    return log_q.exp() * (log_q - log_label) + log_not_q.exp() * (log_not_q - log_not_label)
 
 
 def nca_loss(
@@ -136,12 +135,12 @@ def bco_loss(
     beta: float,
     reward_shift: float = 0.0,
 ) -> Float[Tensor, " batch"]:
-    """BCO loss of each pair, in nats: a classifier that takes chosen responses for 1 and rejected ones for 0.
+    """BCO loss of each pair, in nats: a classifier that labels chosen responses 1 and rejected ones 0.
 
     loss = -log sigma(r_w - delta) - log sigma(delta - r_l)   (Jung et al. 2024, arXiv 2404.04656)
 
-    reward_shift: delta, in nats. The paper keeps a running mean of (r_w + r_l) / 2 over training for it. This
-    function keeps no state: the caller may pass that mean. At 0, the default, it is TRL's "bco_pair".
+    reward_shift: delta, in nats. In the paper it is a running mean of (r_w + r_l) / 2 over training. This function
+    keeps no state, so the caller may pass that mean. At 0, the default, it is TRL's "bco_pair".
     Known value: 2 log 2 at the reference, without shift.
     """
     check_per_pair(beta, chosen_logratios=chosen_logratios, rejected_logratios=rejected_logratios)
@@ -166,7 +165,7 @@ def sppo_loss(
 def apo_zero_loss(
     chosen_logratios: Float[Tensor, " batch"], rejected_logratios: Float[Tensor, " batch"], *, beta: float
 ) -> Float[Tensor, " batch"]:
-    """APO-zero loss of each pair, a number from 0 to 2: chosen up, rejected down, each by itself.
+    """APO-zero loss of each pair, a number from 0 to 2: chosen up and rejected down, independently.
 
     loss = 1 - sigma(r_w) + sigma(r_l)   (D'Oosterlinck et al. 2024, arXiv 2408.06266, Eq. 7)
     For chosen responses that are better than what the model writes.
@@ -205,7 +204,7 @@ def discopop_loss(
     (1 - log 2) / (4 tau) - 3/4, which is +0.78 for the default tau, so that training starts by lowering margins.
     Naive: s * exp(-margin), NaN in float32 for margins below -88; here exp(log s - margin), finite for tau <= 1.
 
-    tau: width of the change from one to the other, in nats of margin, above 0.
+    tau: width of the transition from one to the other, in nats of margin, above 0.
     Known value: (log 2 + 1) / 2 at the reference.
     """
     check_positive("tau", tau)
@@ -221,7 +220,7 @@ def dpop_loss(
     beta: float,
     penalty: float = 50.0,
 ) -> Float[Tensor, " batch"]:
-    """DPO-Positive loss of each pair, in nats: DPO with a fine on a chosen response that lost probability.
+    """DPO-Positive loss of each pair, in nats: DPO with a penalty on a chosen response that lost probability.
 
     loss = -log sigma(beta * (h_w - h_l - lambda * max(0, -h_w)))   (Smaug, Pal et al. 2024, arXiv 2402.13228)
 

@@ -19,7 +19,7 @@ def dpo_loss(
 
     loss = -log sigma(beta * log(pi(y_w)/pi_ref(y_w)) - beta * log(pi(y_l)/pi_ref(y_l)))
     (Rafailov et al. 2023, arXiv 2305.18290, Eq. 7; y_w is the chosen response, y_l the rejected one.)
-    With label_smoothing e it is cDPO, which takes a fraction e of the labels to be flipped:
+    With label_smoothing e it is cDPO, which assumes that a fraction e of the labels is flipped:
     loss = (1 - e) * (-log sigma(margin)) + e * (-log sigma(-margin))   (Mitchell 2023, a note on DPO with noisy
     preferences). Its minimum is then at a finite margin, log((1 - e) / e).
 
@@ -74,7 +74,7 @@ def preference_metrics(
 
 
 def check_per_pair(beta: float, **tensors: Tensor) -> None:
-    """Raise InputError unless beta is above 0 and each tensor holds one value per pair: what each paired loss guards."""
+    """Raise InputError unless beta is above 0 and each tensor has one value per pair, as every paired loss needs."""
     check_positive("beta", beta)
     check_same_shape(**tensors)
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""The reward-KL frontier where the responses can be counted: for each price of a nat, what the optimal policy has bought."""
+"""The reward-KL frontier for countable responses: what the optimal policy reaches at each price of a nat."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.optimum import kl_divergence, optimal_policy
 
-HALVINGS = 60  # of an interval of log beta: what is left is below a float64's rounding
+HALVINGS = 60  # of an interval of log beta; what is left is below float64 rounding
 
 
 def optimal_point(
@@ -17,23 +17,23 @@ def optimal_point(
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
     """(E[r], KL) of the policy that maximises E[r] - beta * KL(pi || pi_ref): reward, and nats.
 
-    Both fall as beta rises, and dE[r] / dKL = beta: along the frontier beta is the price of the last nat. No policy has a
-    higher reward at the same KL. Arguments and errors as in `optimal_policy`.
-    Known value: the mean reward under the reference and 0, in the limit of a large beta; in that of a small one the
-    highest reward and -log of the reference's probability of the responses that have it.
+    Both fall as beta rises, and dE[r] / dKL = beta: along the frontier, beta is the price of the last nat. No policy
+    has a higher reward at the same KL. Arguments and errors as in `optimal_policy`.
+    Known value: for a large beta the mean reward under the reference, and 0; for a small beta the highest reward, and
+    -log of the reference's probability of the responses that have it.
     """
     best = optimal_policy(reward, ref_log_probs, beta=beta)
     return (best.exp() * reward).sum(dim=-1), kl_divergence(best, ref_log_probs)
 
 
 def beta_for_kl(reward: Float[Tensor, " responses"], ref_log_probs: Float[Tensor, " responses"], *, kl: float) -> float:
-    """The beta (reward per nat) whose optimal policy stands `kl` nats from the reference.
+    """The beta (reward per nat) whose optimal policy is `kl` nats from the reference.
 
-    So it solves max E[r] subject to KL(pi || pi_ref) <= kl, and the beta found is the worth of one more nat of budget.
-    Found by halving an interval of log beta, as the KL falls strictly where beta rises.
+    So it solves max E[r] subject to KL(pi || pi_ref) <= kl, and beta is the value of one more nat of budget. It is
+    found by bisection on log beta, because the KL falls strictly as beta rises.
 
-    kl: above 0 and below -log pi_ref(the best responses), which is as far as an optimal policy ever goes.
-    Errors: InputError for a kl that no beta leads to (any, where all rewards are equal), and those of `optimal_policy`.
+    kl: above 0 and below -log pi_ref(the best responses), which no optimal policy exceeds.
+    Errors: InputError for a kl that no beta gives (any, if all rewards are equal), and those of `optimal_policy`.
     Known value: rewards 0 and 1 of two equally likely responses: the KL of the policy sigma(1), 0.1109, needs beta 1.
     """
     spread = (reward.max() - reward.min()).item()

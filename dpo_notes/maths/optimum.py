@@ -1,4 +1,4 @@
-"""The KL-constrained optimum where the responses can be counted: the last axis runs over all of them."""
+"""The KL-constrained optimum for countable responses: the last axis runs over all of them."""
 
 import torch
 from jaxtyping import Float
@@ -67,7 +67,7 @@ def rlhf_objective(
     *,
     beta: float,
 ) -> Float[Tensor, "*batch"]:
-    """J, the expected reward of a policy less the price of its distance from the reference, in nats of reward.
+    """J, the expected reward of a policy minus beta times its KL from the reference, in nats of reward.
 
     J(pi) = sum over y of pi(y) * reward(y) - beta * KL(pi || pi_ref)   (Rafailov et al. 2023, arXiv 2305.18290, Eq. 3)
 
@@ -110,7 +110,7 @@ def check_distributions(**tensors: Tensor) -> None:
 
 
 def _expectation(log_p: Tensor, values: Tensor) -> Tensor:
-    """Sum over the last axis of p * values, where a response of probability 0 counts 0 whatever its value."""
+    """Sum over the last axis of p * values. A response of probability 0 counts as 0, whatever its value."""
     p = log_p.exp()
-    # The value is replaced before the product: 0 * inf is NaN, and so is its gradient if it is replaced after.
+    # Replace the value before the product: 0 * inf is NaN, and replacing it afterwards leaves a NaN gradient.
     return (p * torch.where(p > 0, values, torch.zeros_like(values))).sum(dim=-1)

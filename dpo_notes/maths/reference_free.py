@@ -1,4 +1,4 @@
-"""Paired losses without a reference: they take log-probabilities of the policy alone."""
+"""Paired losses without a reference: they take only log-probabilities of the policy."""
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ def cpo_loss(
     """CPO preference loss of each pair, in nats: DPO with a uniform reference.
 
     loss = -log sigma(beta * log pi(y_w) - beta * log pi(y_l))   (Xu et al. 2024, arXiv 2401.08417)
-    The whole CPO objective adds the negative log-likelihood of the chosen response, which the caller does.
+    The full CPO objective adds the negative log-likelihood of the chosen response; the caller has to add it.
 
     chosen_logps, rejected_logps: log-probabilities of the two responses under the policy, summed over tokens, in
     nats. beta: nats of reward per nat, above 0. Raises InputError as dpo_loss does.
@@ -32,7 +32,7 @@ def simpo_loss(
     loss = -log sigma(beta * mean logp(y_w) - beta * mean logp(y_l) - gamma)   (Meng et al. 2024, arXiv 2405.14734)
 
     chosen_logps, rejected_logps: mean over tokens of the policy's log-probabilities, in nats per token. beta: above
-    0; larger than for sums, usually 2 to 10. gamma: the margin asked for, in nats of reward, any finite value; it is
+    0; larger than for sums, usually 2 to 10. gamma: the target margin, in nats of reward, any finite value; it is
     the paper's gamma and TRL's simpo_gamma, not the ratio gamma / beta in which some settings are given.
     Raises InputError as dpo_loss does.
     Known value: log(1 + exp(gamma)) when both means are equal; log 2 when the margin is gamma.
@@ -48,11 +48,11 @@ def orpo_loss(
 
     loss = -logp(y_w) + beta * (-log sigma(log odds(y_w) - log odds(y_l))), odds = p / (1 - p), p = exp(logp)
     (Hong et al. 2024, arXiv 2403.07691, where beta is called lambda.)
-    TRL's likelihood term runs over prompt and response and over the batch's tokens at once; here it is the response's.
+    TRL's likelihood term is a mean over all tokens of the batch, prompts included; here it is the response's own mean.
 
     chosen_logps, rejected_logps: mean over tokens of the policy's log-probabilities, in nats per token, at most 0;
-    above 0, as log-ratios may be, the result is NaN. At 0, certainty, odds would be infinite: a mean nearer to 0 than
-    the dtype's epsilon has the odds of epsilon. beta: weight of the preference, above 0. Raises InputError as dpo_loss.
+    above 0, as log-ratios may be, the result is NaN. At 0, certainty, odds would be infinite, so a mean closer to 0
+    than the dtype's epsilon gets the odds of epsilon. beta: weight of the preference, above 0. Errors as in dpo_loss.
     Known value: log 2 * (1 + beta) when both means are -log 2.
     """
     check_per_pair(beta, chosen_logps=chosen_logps, rejected_logps=rejected_logps)

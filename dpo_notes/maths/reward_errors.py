@@ -1,4 +1,4 @@
-"""How far off rewards may be that were fitted to comparisons: standard errors from the Fisher information."""
+"""How far off rewards fitted to comparisons may be: standard errors from the Fisher information."""
 
 import torch
 from jaxtyping import Float
@@ -15,9 +15,9 @@ def reward_covariance(
 
     covariance = pseudo-inverse of preference_information(rewards, games)
 
-    The general law of maximum likelihood, for many comparisons; few scatter the fit wider. The information has no
-    inverse, because it says nothing about a constant added to all rewards. With mean 0 there is no constant left, and
-    on what remains the pseudo-inverse is the inverse.
+    This holds for maximum likelihood with many comparisons; with few, the fit scatters more. The information has no
+    inverse, because it says nothing about a constant added to all rewards. Mean 0 fixes this constant, and the
+    pseudo-inverse inverts the rest.
 
     rewards: one per item, the true ones, or the fitted ones in their place, in nats. games: how often i and j were
     compared, at [i, j] and at [j, i]. Raises InputError where items fall into groups that were never compared.
@@ -26,7 +26,7 @@ def reward_covariance(
     information = preference_information(rewards, games)
     if (apart := len(rewards) - torch.linalg.matrix_rank(information, hermitian=True).item()) > 1:
         raise InputError(f"the items fall into {apart} groups that no comparison connects; expected one")
-    gauge = torch.full_like(information, 1 / len(rewards))  # fills the one direction that is missing, and is taken off
+    gauge = torch.full_like(information, 1 / len(rewards))  # fills the one missing direction, and is subtracted again
     return torch.linalg.inv(information + gauge) - gauge
 
 
@@ -34,11 +34,11 @@ def margin_errors(covariance: Float[Tensor, "responses responses"]) -> Float[Ten
     """Standard error of each difference r_i - r_j, in nats, at [i, j].
 
     error_ij^2 = C_ii + C_jj - 2 C_ij
-    If each edge of the graph of `preference_information` were a wire that conducts w_ij, error_ij^2 would be the
-    electrical resistance between i and j: errors squared add up in a row, and side by side their inverses do.
+    If each edge of the graph of `preference_information` were a wire of conductance w_ij, error_ij^2 would be the
+    electrical resistance between i and j: squared errors add up in series, and their inverses add up in parallel.
 
     covariance: from `reward_covariance`. Known value: 2 / sqrt(n) for two items of equal reward, compared n times.
     """
     own = covariance.diagonal()
     squared = own[:, None] + own[None, :] - 2 * covariance
-    return squared.clamp(min=0).sqrt()  # rounding leaves the diagonal a little above or below 0
+    return squared.clamp(min=0).sqrt()  # the diagonal is 0 up to rounding

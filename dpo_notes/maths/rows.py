@@ -1,4 +1,4 @@
-"""A row of metrics: what one step of training, or one evaluation, came to, by name."""
+"""A row of metrics by name: the results of one training step or of one evaluation."""
 
 from collections.abc import Mapping, Sequence
 

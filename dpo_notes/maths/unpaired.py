@@ -1,4 +1,4 @@
-"""Losses for responses that are good or bad without being pairs: AOT, and KTO with its baseline."""
+"""Losses for good and bad responses that do not come in pairs: AOT, and KTO with its baseline."""
 
 import torch
 from jaxtyping import Float
@@ -15,12 +15,12 @@ def aot_loss(
     """AOT loss, unpaired form, in nats, one value per rank in the batch: from the lowest log-ratios to the highest.
 
     loss_i = -log sigma(beta * (i-th smallest chosen log-ratio - i-th smallest rejected log-ratio))
-    (Melnyk et al. 2024, arXiv 2406.05882.) It asks that chosen log-ratios as a whole stand above the rejected ones.
-    Who is compared with whom depends on the batch, so several small batches are not one large batch. The paper's
+    (Melnyk et al. 2024, arXiv 2406.05882.) It pushes the distribution of chosen log-ratios above that of rejected ones.
+    Which log-ratios are compared depends on the batch, so several small batches are not one large batch. The paper's
     paired form is the same function of other inputs: chosen minus rejected logps, under the policy and the reference.
 
-    chosen_logratios, rejected_logratios: policy minus reference log-probabilities, summed over tokens, in nats; as
-    many of one as of the other, in any order. beta: above 0. Raises InputError as dpo_loss does.
+    chosen_logratios, rejected_logratios: policy minus reference log-probabilities, summed over tokens, in nats; equally
+    many of both, in any order. beta: above 0. Raises InputError as dpo_loss does.
     Known value: log 2 when policy equals reference; dpo_loss when both inputs are already sorted.
     """
     return dpo_loss(_sorted(chosen_logratios), _sorted(rejected_logratios), beta=beta)
@@ -35,15 +35,15 @@ def kto_loss(
     desirable_weight: float = 1.0,
     undesirable_weight: float = 1.0,
 ) -> Float[Tensor, " examples"]:
-    """KTO loss of each example, chosen ones first, each from 0 to its weight; take the mean over all of them.
+    """KTO loss of each example, chosen ones first, each from 0 to its weight; the caller takes the mean over all.
 
     chosen: lambda_D * (1 - sigma(beta * (h - z)));  rejected: lambda_U * (1 - sigma(beta * (z - h)))
     (Ethayarajh et al. 2024, arXiv 2402.01306)
 
     chosen_logratios, rejected_logratios: log-ratio h of each good and each bad response, summed over tokens, in nats;
-    not pairs: their numbers may differ, and one may be 0. beta: above 0. kl_baseline: z, one number in nats, as from
+    not pairs, so their numbers may differ, and one may be 0. beta: above 0. kl_baseline: z, one number in nats, as from
     kto_baseline; detached here. desirable_weight, undesirable_weight: lambda_D, lambda_U, above 0.
-    Raises InputError for these ranges, for tensors that are not one value per example and a baseline not one number.
+    Raises InputError outside these ranges, for tensors without one value per example, or another shape of baseline.
     Known value: 1/2 times its weight for each example when policy equals reference.
     """
     for name, value in (("desirable_weight", desirable_weight), ("undesirable_weight", undesirable_weight)):
@@ -68,7 +68,7 @@ def kto_baseline(mismatched_logratios: Float[Tensor, " batch"]) -> Float[Tensor,
 
     z = max(0, mean of the log-ratios of responses to other prompts)   (Ethayarajh et al. 2024, arXiv 2402.01306)
 
-    mismatched_logratios: log-ratio, summed over tokens, of each batch prompt followed by the response to another one.
+    mismatched_logratios: log-ratio, summed over tokens, of each prompt followed by the response to another prompt.
     Raises InputError where it is not one value per example or is empty.
     Known value: 0 when policy equals reference.
     """

@@ -1,4 +1,4 @@
-"""How often one policy's response beats another's, and how sure a sample makes us of it."""
+"""How often one policy's response beats another's, and how sure we can be of it from a sample."""
 
 import math
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from torch import Tensor
 from dpo_notes.maths.checks import check_same_shape
 from dpo_notes.maths.errors import InputError
 
-Z_95 = 1.959964  # the normal distribution has 95% of its probability within so many standard deviations
+Z_95 = 1.959964  # a normal variable is within this many standard deviations of its mean with probability 95%
 
 
 class WinRate(NamedTuple):
@@ -22,7 +22,7 @@ class WinRate(NamedTuple):
 
 
 def win_scores(rewards_a: Float[Tensor, "*shape"], rewards_b: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """For each prompt 1 where a's reward is the higher, 0 where b's is, 1/2 where they tie.
+    """For each prompt 1 if a's reward is higher, 0 if b's is, 1/2 if they tie.
 
     Raises InputError where shapes differ. Known value: 1/2 everywhere when a is b.
     """
@@ -33,7 +33,7 @@ def win_scores(rewards_a: Float[Tensor, "*shape"], rewards_b: Float[Tensor, "*sh
 def win_rate(rewards_a: Float[Tensor, " batch"], rewards_b: Float[Tensor, " batch"]) -> WinRate:
     """The share of prompts on which a beats b, ties counted half, with its 95% Wilson interval.
 
-    rewards_a, rewards_b: rewards of one response of each policy to each prompt. Raises InputError where shapes differ or
+    rewards_a, rewards_b: rewards of one response of each policy to each prompt. Raises InputError if shapes differ or
     there are none. Known value: a rate of 1/2 when a is b.
     """
     scores = win_scores(rewards_a, rewards_b)
@@ -41,17 +41,17 @@ def win_rate(rewards_a: Float[Tensor, " batch"], rewards_b: Float[Tensor, " batc
 
 
 def wilson_interval(rate: float, count: int, *, z: float = Z_95) -> WinRate:
-    """The Wilson score interval of a share: all p that lie within z standard errors, as p itself gives them, of `rate`.
+    """The Wilson score interval of a share: all p from which `rate` is at most z standard errors away, computed with p.
 
     |rate - p| <= z * sqrt(p (1 - p) / count)        (Wilson 1927), solved for p:
     centre (rate + z^2 / (2 count)) / (1 + z^2 / count),
     half width z / (1 + z^2 / count) * sqrt(rate (1 - rate) / count + z^2 / (4 count^2))
 
-    Unlike rate ± z standard errors it never leaves 0 to 1 and does not shrink to a point at 0 or 1. It is made for
-    wins and losses; with ties counted half, or any other scores between 0 and 1, it is at least as wide as need be:
-    the variance of such scores with mean p is at most p (1 - p) (Bhatia and Davis 2000).
+    Unlike rate ± z standard errors it stays between 0 and 1 and does not shrink to a point at 0 or 1. It is made for
+    wins and losses. With ties counted half, or any other scores between 0 and 1, it is at least as wide as necessary,
+    because the variance of such scores with mean p is at most p (1 - p) (Bhatia and Davis 2000).
 
-    rate: mean of the scores, 0 to 1. count: independent scores, at least 1. z: 1.96 for 95%.
+    rate: mean of the scores, 0 to 1. count: number of independent scores, at least 1. z: 1.96 for 95%.
     Raises InputError for values outside these ranges. Known value: from 0 to z^2 / (count + z^2) for rate 0.
     """
     if type(count) is not int or count < 1:

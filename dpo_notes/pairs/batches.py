@@ -1,4 +1,4 @@
-"""Encoded pairs as padded tensors, and batches of like length in a seeded order."""
+"""Encoded pairs as padded tensors, and batches of similar length in a seeded order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,8 +14,8 @@ from dpo_notes.pairs.encode import EncodedPair
 class Batch:
     """Sequences of prompt and response, padded. For B pairs, 2B rows: the chosen ones first, then the rejected ones.
 
-    Padding is on the right, where no earlier token of a causal model can see it, so neither an attention mask nor
-    position ids are needed. The mask comes from lengths, never from token ids: padding may be end of text.
+    Padding is on the right, where the tokens before it cannot see it in a causal model, so no attention mask and no
+    position ids are needed. The mask comes from lengths, never from token ids, because padding may be end of text.
     """
 
     input_ids: Int[Tensor, "rows time"]
@@ -48,10 +48,10 @@ def collate(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
 def batches_of_like_length(
     lengths: Sequence[int], batch_size: int, *, generator: torch.Generator, pool: int = 32
 ) -> list[list[int]]:
-    """Every index once, in batches of `batch_size` (the last may be smaller), like lengths together, in random order.
+    """Every index once, in batches of `batch_size` (the last may be smaller) of similar length, in random order.
 
-    The indices are shuffled, sorted by length within pools of `pool` batches, cut into batches, and the batches are
-    shuffled: little padding, and still another order each epoch.
+    The indices are shuffled, sorted by length within pools of `pool` batches and cut into batches, which are then
+    shuffled. So there is little padding, and each epoch still has an order of its own.
     """
     order = torch.randperm(len(lengths), generator=generator).tolist()
     width = pool * batch_size
@@ -61,6 +61,6 @@ def batches_of_like_length(
 
 
 def in_order_of_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Every index once, from the shortest to the longest, in batches of `batch_size`: for scoring, with least padding."""
+    """Every index once, from the shortest to the longest, in batches of `batch_size`: least padding, for scoring."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

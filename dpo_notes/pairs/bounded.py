@@ -1,6 +1,6 @@
-"""Code that a stranger wrote, run against limits: a chat template in time and memory, a tokenizer's native code in time.
+"""Untrusted code, run within limits: a chat template in time and memory, a tokenizer's native code in time.
 
-Both only turn text into text, so an honest one never comes near a limit.
+Both only turn text into text, so an ordinary one never comes near a limit.
 """
 
 import contextlib
@@ -22,28 +22,28 @@ except ImportError:  # Windows
     resource = None
 
 T = TypeVar("T")
-AGAIN = 0.5  # seconds until an alarm is repeated, in case that foreign code swallowed the first
-STANDARD_ERROR = threading.Lock()  # of one thread at a time, which puts it back
+AGAIN = 0.5  # seconds until an alarm is repeated, in case the called code swallowed the first
+STANDARD_ERROR = threading.Lock()  # one thread at a time may redirect it and put it back
 MEMORY_LIMIT = threading.RLock()  # the limit is the process's, so one thread at a time may set it and put it back
 
 
 class OverLimit(BaseException):
-    """The time is over. No `Exception`, so that foreign code cannot catch it by accident; the caller must."""
+    """The time is up. Not an `Exception`, so that the called code does not catch it by accident; the caller must."""
 
 
 class Panicked(Exception):
-    """Native code gave up. What it raises itself is no `Exception`, so that most programs fail to catch it."""
+    """Native code panicked. What it raises itself is not an `Exception`, so most programs would not catch it."""
 
 
 def run_python(call: Callable[[], T], *, seconds: float, extra_bytes: int) -> T:
     """What `call()` returns, for pure Python. Raises OverLimit after `seconds`, MemoryError beyond `extra_bytes`.
 
-    In the main thread `seconds` are the processor's, so a busy or sleeping machine ends nothing, and even one long
-    operation such as 9**9**9 is ended. In other threads and on Windows they are the clock's, looked at between two
-    lines of Python. `extra_bytes` are counted from what the process has mapped before; only Linux tells how much that
-    is, and elsewhere only time ends a call that asks for more and more memory.
+    In the main thread `seconds` are processor time, so a busy or sleeping machine ends nothing, and even one long
+    operation such as 9**9**9 is ended. In other threads and on Windows they are clock time, checked between two
+    lines of Python. `extra_bytes` come on top of what the process has mapped already. Only Linux reports how much that
+    is, so elsewhere only the time limit ends a call that takes more and more memory.
     """
-    timed = _until_alarm if _alarms_reach_us() else _until_traced
+    timed = _until_alarm if _alarms_work() else _until_traced
     with memory_limit(extra_bytes):
         return timed(call, seconds)
 
@@ -51,19 +51,19 @@ def run_python(call: Callable[[], T], *, seconds: float, extra_bytes: int) -> T:
 def run_native(call: Callable[[], T], *, seconds: float) -> T:
     """What `call()` returns, for native code that may hang or panic. Raises OverLimit after `seconds` on the clock.
 
-    It runs in a thread of its own, and this one waits. Native code cannot be stopped: after OverLimit it goes on until
-    the process ends. The caller goes on only if the code has released Python's lock, as `encode_batch` of tokenizers
-    does and `decode` does not. What a panic writes to the standard error is left out, and it is raised as Panicked.
+    It runs in a thread of its own while this one waits. Native code cannot be stopped: after OverLimit it runs on until
+    the process ends. The caller continues only if the code has released Python's lock, as `encode_batch` of tokenizers
+    does and `decode` does not. A panic is raised as Panicked, and what it writes to the standard error is dropped.
     """
     done: queue.SimpleQueue = queue.SimpleQueue()
 
     def work() -> None:
         try:
             done.put((call(), None))
-        except BaseException as error:  # noqa: BLE001 - a panic is no Exception; it is raised again below
+        except BaseException as error:  # noqa: BLE001 - a panic is not an Exception; it is raised again below
             done.put((None, error))
 
-    with _panics_unheard():
+    with _standard_error_held_back():
         threading.Thread(target=work, daemon=True).start()
         try:
             value, error = done.get(timeout=seconds)
@@ -76,12 +76,12 @@ def run_native(call: Callable[[], T], *, seconds: float) -> T:
         raise Panicked(str(error)) from error
 
 
-def _alarms_reach_us() -> bool:
+def _alarms_work() -> bool:
     return hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
 
 
 def _until_alarm(call: Callable[[], T], seconds: float) -> T:
-    with _alarms_heard():
+    with _alarm_handler():
         earlier = signal.setitimer(signal.ITIMER_VIRTUAL, seconds, AGAIN)
         try:
             try:
@@ -94,24 +94,24 @@ def _until_alarm(call: Callable[[], T], seconds: float) -> T:
 
 
 @contextlib.contextmanager
-def _alarms_heard() -> Iterator[None]:
-    """Meanwhile SIGVTALRM is ours. It and the hook below belong to the host program, so both are put back."""
+def _alarm_handler() -> Iterator[None]:
+    """While open, SIGVTALRM raises OverLimit. It and the hook below belong to the host program: both are put back."""
 
     def raise_over_limit(number: int, frame: FrameType | None) -> None:
         raise OverLimit
 
-    def say_unless_over_limit(lost: object) -> None:
+    def report_unless_over_limit(lost: object) -> None:
         if lost.exc_type is not OverLimit:
-            say(lost)
+            report(lost)
 
-    # An alarm while memory is being freed is lost, and Python would write lines about it; it is repeated soon.
-    say, sys.unraisablehook = sys.unraisablehook, say_unless_over_limit
+    # An alarm while memory is being freed is lost, and Python would print a warning; the next alarm comes soon.
+    report, sys.unraisablehook = sys.unraisablehook, report_unless_over_limit
     handler = signal.signal(signal.SIGVTALRM, raise_over_limit)
     try:
         yield
     finally:
-        signal.signal(signal.SIGVTALRM, handler or signal.SIG_DFL)  # None: one that was not made in Python
-        sys.unraisablehook = say
+        signal.signal(signal.SIGVTALRM, handler or signal.SIG_DFL)  # None: one that was not set from Python
+        sys.unraisablehook = report
 
 
 def _until_traced(call: Callable[[], T], seconds: float) -> T:
@@ -132,7 +132,7 @@ def _until_traced(call: Callable[[], T], seconds: float) -> T:
 
 @contextlib.contextmanager
 def memory_limit(extra_bytes: int) -> Iterator[None]:
-    """Meanwhile the process can map `extra_bytes` more and no more. Only Linux tells how much it has, so only there."""
+    """While open, the process can map at most `extra_bytes` more. Only on Linux, which reports what it has mapped."""
     with MEMORY_LIMIT:
         mapped = _mapped_bytes()
         if resource is None or mapped is None:
@@ -148,7 +148,7 @@ def memory_limit(extra_bytes: int) -> Iterator[None]:
 
 
 def _mapped_bytes() -> int | None:
-    """The size of the process's address space, which is what the limit counts; None where the system does not tell."""
+    """The size of the process's address space, which the limit is on; None where the system does not report it."""
     file = _statm(os.getpid())
     return None if file is None else int(os.pread(file, 64, 0).split()[0]) * resource.getpagesize()
 
@@ -163,8 +163,8 @@ def _statm(process: int) -> int | None:
 
 
 @contextlib.contextmanager
-def _panics_unheard() -> Iterator[None]:
-    """What is written to the standard error meanwhile comes out at the end, unless there was a panic, which writes pages."""
+def _standard_error_held_back() -> Iterator[None]:
+    """Holds back what is written to standard error until the end, and drops it after a panic, which writes pages."""
     with contextlib.ExitStack() as stack:
         try:
             kept = os.dup(2)
@@ -172,18 +172,18 @@ def _panics_unheard() -> Iterator[None]:
             yield
             return
         stack.callback(os.close, kept)
-        if not STANDARD_ERROR.acquire(blocking=False):  # another thread listens already
+        if not STANDARD_ERROR.acquire(blocking=False):  # another thread has redirected it already
             yield
             return
         stack.callback(STANDARD_ERROR.release)
-        heard = stack.enter_context(tempfile.TemporaryFile())
-        os.dup2(heard.fileno(), 2)
+        held = stack.enter_context(tempfile.TemporaryFile())
+        os.dup2(held.fileno(), 2)
         try:
             yield
         except Panicked:
-            heard.truncate(0)
+            held.truncate(0)
             raise
         finally:
             os.dup2(kept, 2)
-            heard.seek(0)
-            os.write(2, heard.read())
+            held.seek(0)
+            os.write(2, held.read())

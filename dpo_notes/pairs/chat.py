@@ -11,7 +11,7 @@ from dpo_notes.pairs.messages import Messages
 from dpo_notes.pairs.wording import kind_of, one_line
 
 # "System: …", "User: …" and "Assistant: …", with an empty line between messages. The prompt ends in "Assistant:" and
-# the response begins with its space, as byte-level tokenizers write words. Nothing ends a turn but the end of text.
+# the response begins with its space, as byte-level tokenizers write words. Only end of text ends a turn.
 PLAIN_CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if not loop.first %}{{ '\n\n' }}{% endif %}"
@@ -19,10 +19,10 @@ PLAIN_CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '\n\nAssistant:' }}{% endif %}"
 )
-# A template writes the messages out, in less than a thousandth of a second and a few thousand characters of its own.
+# A template writes the messages out, in less than a millisecond and with a few thousand characters of its own.
 SECONDS_A_PAIR = 2.0
 BYTES_A_PAIR = 2**30
-TEMPLATE_CHARACTERS = 1_000_000  # real ones have some thousands
+TEMPLATE_CHARACTERS = 1_000_000  # real ones have a few thousand
 OWN_CHARACTERS = 100_000  # that a template may add to the messages
 
 
@@ -35,7 +35,7 @@ def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
         return PLAIN_CHAT_TEMPLATE
     try:
         template = tokenizer.get_chat_template()
-    except Exception as error:  # several without a default; a template that is no text
+    except Exception as error:  # several without a default; a template that is not text
         raise InputError(f"the tokenizer has no default chat template ({one_line(error)}); expected one") from error
     if not isinstance(template, str) or len(template) > TEMPLATE_CHARACTERS:
         came = f"text of {len(template)} characters" if isinstance(template, str) else kind_of(template)
@@ -46,14 +46,14 @@ def chat_template(tokenizer: PreTrainedTokenizerBase) -> str:
 def render(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair) -> tuple[str, str, str]:
     """(prompt, chosen, rejected) as text. A pair of texts comes back as it is.
 
-    Of chat messages, the prompt is what the template makes of them with its generation prompt (such as "Assistant:"),
+    For chat messages, the prompt is what the template makes of them with its generation prompt (such as "Assistant:"),
     and a response is what the template appends to that. Where it appends the tokenizer's end-of-text token, that token
-    and white space after it are left off: whoever tokenizes a response appends end of text, once. A prompt may begin
-    with the special tokens of the template, so tokenize it with add_special_tokens=False.
+    and white space after it are removed, because tokenizing a response appends end of text. A prompt may begin with
+    the special tokens of the template, so tokenize it with add_special_tokens=False.
 
-    Raises InputError where the template refuses the messages (some know no system role), fails, does not end within
+    Raises InputError where the template refuses the messages (some allow no system role), fails, takes longer than
     SECONDS_A_PAIR, asks for more than BYTES_A_PAIR or writes more than OWN_CHARACTERS of its own; and where it writes
-    the prompt differently once the response is there, so that no border between the two can be drawn.
+    the prompt differently when a response follows, so that the two cannot be told apart.
     Known value: with the plain template, user "Hi" and assistant "Hello" give "User: Hi\\n\\nAssistant:" and " Hello".
     """
     if pair.is_text:
@@ -65,8 +65,8 @@ def render(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair) -> tuple[st
         chosen, rejected = (_response(tokenizer, template, prompt, pair, side) for side in (pair.chosen, pair.rejected))
         if chosen == rejected and pair.chosen != pair.rejected:
             raise InputError(
-                "the chat template makes the same text of chosen and rejected, which teaches nothing; expected a "
-                "template that writes out what the messages say"
+                "the chat template gives chosen and rejected the same text, which teaches nothing; expected a template "
+                "that writes the messages out"
             )
         return prompt, chosen, rejected
 
@@ -74,14 +74,14 @@ def render(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair) -> tuple[st
 
 
 def _guarded(render_pair: Callable[[], tuple[str, str, str]]) -> tuple[str, str, str]:
-    """The one place where a template runs. Whatever it does comes out as InputError."""
+    """The one place where a template runs. Every error of a template becomes an InputError."""
     expected = "expected a template that only writes the messages out"
     try:
         return run_python(render_pair, seconds=SECONDS_A_PAIR, extra_bytes=BYTES_A_PAIR)
     except InputError:
         raise
     except OverLimit:
-        raise InputError(f"the chat template does not end within {SECONDS_A_PAIR:g} seconds; {expected}") from None
+        raise InputError(f"the chat template does not finish within {SECONDS_A_PAIR:g} seconds; {expected}") from None
     except MemoryError:
         raise InputError(f"the chat template asks for more than {BYTES_A_PAIR / 2**30:g} GiB; {expected}") from None
     except Exception as error:  # of any kind: a template may divide by zero
@@ -96,7 +96,7 @@ def _response(
     whole = _apply(tokenizer, template, pair.prompt + response, add_generation_prompt=False)
     if not whole.startswith(prompt):
         raise InputError(
-            f"the chat template writes the prompt in another way once the response follows (alone it ends in "
+            f"the chat template writes the prompt differently when a response follows (alone it ends in "
             f"{prompt[-40:]!r}); expected a template that only appends the response"
         )
     text = whole.removeprefix(prompt)
@@ -115,8 +115,6 @@ def _apply(
     )
     most = OWN_CHARACTERS + 10 * sum(len(message.content) for message in messages)  # it may escape a few characters
     if len(text) > most:
-        raise InputError(
-            f"the chat template makes {len(text)} characters of messages that should give {most} at the most; expected "
-            "a template that only writes the messages out"
-        )
+        came = f"turns the messages into {len(text)} characters; expected at most {most}"
+        raise InputError(f"the chat template {came}, from a template that only writes the messages out")
     return text

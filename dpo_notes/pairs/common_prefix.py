@@ -1,4 +1,4 @@
-"""Where a prompt ends that is only written as the common beginning of chosen and rejected."""
+"""Where the prompt ends, when it is only given as the common beginning of chosen and rejected."""
 
 from os.path import commonprefix
 
@@ -9,12 +9,12 @@ OTHER_TURN = "\n\nHuman:"
 
 
 def text_border(chosen: str, rejected: str) -> tuple[int, str]:
-    """The number of characters that belong to the prompt, and where they end, in words for the reader.
+    """The number of characters that belong to the prompt, and a description of where they end.
 
-    Right after the last "\\n\\nAssistant:" that the two texts share. Where they share none: before the last white space
-    that they share (after it, where that is a line break). Where they share none either: 0. So no word is split, and a
-    response keeps the space before its first word, as byte-level tokenizers write words. Words that both responses
-    begin with do no harm: their log-probabilities are equal, and cancel in the DPO margin.
+    The prompt ends right after the last "\\n\\nAssistant:" that the two texts share. If they share none, it ends before
+    the last white space that they share (after it, if that is a line break). If they share none of that either, it is
+    empty. So no word is split, and a response keeps the space before its first word, as byte-level tokenizers write
+    words. Words at the start of both responses do no harm: their log-probabilities cancel in the DPO margin.
 
     Known value: "Is it? Yes" and "Is it? No" give the prompt "Is it?" and the responses " Yes" and " No".
     """
@@ -28,5 +28,5 @@ def text_border(chosen: str, rejected: str) -> tuple[int, str]:
 
 
 def message_border(chosen: Messages, rejected: Messages) -> tuple[int, str]:
-    """The number of messages that both conversations begin with, which are the prompt, and where they end, in words."""
+    """The number of messages that both conversations begin with, which are the prompt, and where they end."""
     return len(commonprefix([chosen, rejected])), "after the last message in common"

@@ -1,4 +1,4 @@
-"""Comparisons as tokens: a clean border between prompt and response, end of text, and a stated rule for what is too long."""
+"""Comparisons as tokens: a clean border between prompt and response, end of text, and a rule for what is too long."""
 
 import warnings
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from dpo_notes.pairs.chat import render
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.pairs.tokenizing import token_ids
 
-MANY_CHARACTERS = 10_000  # from here on it pays to look whether a text can be shortened before it is tokenized
+MANY_CHARACTERS = 10_000  # from this length it pays to check whether a text can be cut before it is tokenized
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ def encode_pairs(
 ) -> list[EncodedPair]:
     """The pairs as token ids, each sequence at most `max_length` tokens.
 
-    Border: prompt and response are tokenized apart, so no token holds a piece of both. Spaces that end a prompt go to
-    the front of its responses, because byte-level BPE writes " word" as one token. Where the text put together would
-    still be tokenized otherwise (a prompt that ends within a word), the border stays clean and the user is warned.
-    End of text is appended to both responses. A prompt begins with the beginning-of-text token where the tokenizer
-    itself begins a text so (Llama's does, GPT-2's does not); an empty one always, so that the first token of the response
-    has something that predicts it.
-    Too long: the prompt loses its beginning, down to half of `max_length`; then the response its end, and what was
-    cut off there gets no end of text. Both responses keep the same prompt. One warning counts what was cut.
-    Raises InputError for end of text within a text: the model would see an end where the text goes on.
+    Border: prompt and response are tokenized separately, so no token spans both. Spaces at the end of a prompt move to
+    the front of its responses, because byte-level BPE writes " word" as one token. Where the joined text would still be
+    tokenized differently (a prompt that ends within a word), the border stays clean and there is a warning.
+    End of text is appended to both responses. A prompt begins with the beginning-of-text token if the tokenizer itself
+    begins a text with it (Llama's does, GPT-2's does not). An empty prompt always does, so that there is something to
+    predict the first token of the response from.
+    Too long: the prompt loses its beginning, down to half of `max_length`; then the response loses its end, and a
+    response that was cut gets no end of text. Both responses keep the same prompt. One warning counts the cuts.
+    Raises InputError for end of text within a text, because the model would see an end where the text goes on.
     """
     texts = [_numbered_texts(tokenizer, pair, number) for number, pair in enumerate(pairs, start=1)]
     return [EncodedPair(prompt, *responses) for prompt, responses in _encode_texts(tokenizer, texts, max_length)]
@@ -73,17 +73,16 @@ def encode_prompts(
     ids = _begun(tokenizer, token_ids(tokenizer, texts))
     cut = sum(len(prompt) > max_length for prompt in ids)
     if cut:
-        warnings.warn(
-            f"longer than {max_length} tokens: {cut} of {len(ids)} prompts lost their beginning.", stacklevel=2
-        )
+        lost = f"{cut} of {len(ids)} prompts lost their beginning."
+        warnings.warn(f"longer than {max_length} tokens: {lost}", stacklevel=2)
     return [tuple(prompt[-max_length:]) for prompt in ids]
 
 
 def texts_to_encode(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair) -> tuple[str, str, str]:
     """(prompt, chosen, rejected) as `encode_pairs` tokenizes them: rendered, and with the prompt's last spaces moved.
 
-    Raises InputError for end of text within a text, and for messages that `render` refuses. `load_pairs` takes
-    `functools.partial(texts_to_encode, tokenizer)` as a further check, and so tells the line where that stands.
+    Raises InputError for end of text within a text, and for messages that `render` refuses. As the `check` of
+    `load_pairs`, `functools.partial(texts_to_encode, tokenizer)` finds such rows early, with their line.
     """
     for name in ("prompt", "chosen", "rejected"):
         texts = [getattr(pair, name)] if pair.is_text else [message.content for message in getattr(pair, name)]
@@ -100,7 +99,7 @@ def _numbered_texts(tokenizer: PreTrainedTokenizerBase, pair: PreferencePair, nu
 
 
 def _move_spaces(prompt: str, *responses: str) -> tuple[str, ...]:
-    """Spaces that end the prompt begin its responses instead."""
+    """The texts with the spaces at the end of the prompt moved to the front of its responses."""
     spaces = prompt[len(prompt.rstrip(" ")) :]
     return prompt.rstrip(" "), *(spaces + response for response in responses)
 
@@ -108,7 +107,7 @@ def _move_spaces(prompt: str, *responses: str) -> tuple[str, ...]:
 def _encode_texts(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_length: int
 ) -> list[tuple[tuple[int, ...], list[tuple[int, ...]]]]:
-    """(prompt, responses) as token ids for each (prompt, response, …) of texts; warnings count straddling and cuts."""
+    """(prompt, responses) as token ids for each (prompt, response, …); warnings count straddling tokens and cuts."""
     if max_length < 2:
         raise InputError(f"max_length is {max_length}; expected at least 2 tokens, one each for prompt and response")
     texts = _shorten(tokenizer, texts, max_length)
@@ -118,8 +117,8 @@ def _encode_texts(
     columns[:1] = [_begun(tokenizer, column) for column in columns[:1]]
     if straddling:
         warnings.warn(
-            f"{straddling} of {response_count} responses: a token would straddle the border to the prompt; it is cut at "
-            "the border. Begin responses with a space, or end prompts with a line break, to avoid this.",
+            f"{straddling} of {response_count} responses: a token would straddle the border to the prompt, so it was "
+            "split there. Begin responses with a space, or end prompts with a line break, to avoid this.",
             stacklevel=3,
         )
     encoded, cut_prompts, cut_responses = [], 0, 0
@@ -141,13 +140,13 @@ def _encode_texts(
 def _shorten(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[tuple[str, ...]], max_length: int
 ) -> Sequence[tuple[str, ...]]:
-    """The texts without what cannot be among `max_length` tokens, because no token is longer than the longest word.
+    """The texts without the part that cannot fit into `max_length` tokens, as no token is longer than the longest word.
 
     Megabytes would take a minute to tokenize, only to be thrown away.
     """
     if all(len(text) < MANY_CHARACTERS for row in texts for text in row):
         return texts
-    most = (max_length + 1) * max(map(len, tokenizer.get_vocab()))  # so that what is too long stays so
+    most = (max_length + 1) * max(map(len, tokenizer.get_vocab()))  # so that what is too long stays too long
     return [(prompt[-most:], *(response[:most] for response in responses)) for prompt, *responses in texts]
 
 
@@ -160,7 +159,7 @@ def _count_straddling(tokenizer: PreTrainedTokenizerBase, texts: Sequence, colum
 
 
 def _begun(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[list[int]]) -> list[list[int]]:
-    """The prompts with beginning of text before them, where it belongs and a chat template has not written it."""
+    """The prompts with beginning of text, where it belongs and no chat template has written it yet."""
     beginning = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     [nothing] = token_ids(tokenizer, [""], add_special_tokens=True)
     always = nothing[:1] == [beginning]

@@ -22,8 +22,8 @@ MESSAGES_AS_TEXT = re.compile(r"""\s*\[\s*\{\s*['"](role|content)['"]\s*:""")
 class FileRow(NamedTuple):
     """One row of a file, numbered from 1.
 
-    `value` is what stood there, not yet checked. Where one line could not be read and the next ones still can, it is
-    the InputError that says so: the reader goes on, and whoever takes the rows decides whether to.
+    `value` is what was read, not yet checked. For a line that cannot be read, while the lines after it can, it is an
+    InputError that says why: the reader goes on, and the caller decides whether to stop.
     """
 
     place: str
@@ -31,14 +31,14 @@ class FileRow(NamedTuple):
 
 
 def read_rows(path: Path, *, parquet_times: float | None = None) -> Iterator[FileRow]:
-    """The rows of a file, by the ending of its name; text is UTF-8, with or without a byte-order mark.
+    """The rows of a file, read by the suffix of its name; text is UTF-8, with or without a byte-order mark.
 
     `.jsonl`: one object a line; blank lines are skipped and still counted. `.json`: a list of objects, counted as rows.
     `.csv`: a header, then rows of text, blank lines skipped; the place is the line on which the row starts.
-    `.parquet`: read by pyarrow, which comes with the package `datasets`; columns other than COLUMNS are not decoded, and
-    what it unpacks to is bounded. `parquet_times` raises these bounds (see `parquet_rows`).
-    Raises InputError for another ending, for a file that cannot be opened or is none (a pipe, a device), for a line of
-    more than LINE_BYTES, and for damage that hides what follows it.
+    `.parquet`: read by pyarrow, which comes with the package `datasets`; columns other than COLUMNS are not decoded,
+    and the unpacked size is limited. `parquet_times` raises these limits (see `parquet_rows`).
+    Raises InputError for another suffix, for what cannot be opened or is not a file (a pipe, a device), for a line of
+    more than LINE_BYTES, and for damage that hides the rows after it.
     """
     readers = {".jsonl": _jsonl_rows, ".json": _json_rows, ".csv": _csv_rows}
     readers[".parquet"] = partial(_parquet_rows, times=parquet_times)
@@ -46,7 +46,7 @@ def read_rows(path: Path, *, parquet_times: float | None = None) -> Iterator[Fil
     if kind not in readers:
         raise InputError(f"{path}: the name ends in {kind!r}; expected one of {', '.join(KINDS)}")
     if path.exists() and not path.is_file() and not path.is_dir():
-        raise InputError(f"{path}: no regular file; expected one, not a pipe or a device")
+        raise InputError(f"{path}: not a regular file; expected one, not a pipe or a device")
     try:
         yield from readers[kind](path)
     except OSError as error:
@@ -56,17 +56,17 @@ def read_rows(path: Path, *, parquet_times: float | None = None) -> Iterator[Fil
 def find_file(folder: Path, split: str) -> Path:
     """The one file of a folder that holds a split: `train.jsonl` for "train", or another of KINDS.
 
-    Raises InputError where there is none (naming what is there) or more than one.
+    Raises InputError where there is none (and lists the files found) or more than one.
     """
     try:
-        there = sorted(entry.name for entry in folder.iterdir())
+        names = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
         raise InputError(f"{folder}: cannot be read ({one_line(error)}); expected a readable folder") from error
-    found = [split + kind for kind in KINDS if split + kind in there]
+    found = [split + kind for kind in KINDS if split + kind in names]
     if len(found) != 1:
         came = f"more than one file, {listed(found)}," if found else "no file"
         expected = f"one of {', '.join(split + kind for kind in KINDS)}"
-        raise InputError(f"{folder}: {came} for the split {split!r}; there: {listed(there)}; expected {expected}")
+        raise InputError(f"{folder}: {came} for the split {split!r}; found: {listed(names)}; expected {expected}")
     return folder / found[0]
 
 
@@ -103,7 +103,7 @@ def _csv_rows(path: Path) -> Iterator[FileRow]:
     try:
         with path.open("rb") as file:
             damage: list[InputError] = []  # in the lines of the row that is being read
-            # strict: a forgotten quote must not swallow the rest of the file
+            # strict, because a forgotten quote must not swallow the rest of the file
             reader = csv.reader(_csv_lines(path, file, damage), strict=True)
             header = next((fields for fields in reader if fields), [])
             if damage:
@@ -126,7 +126,7 @@ def _csv_rows(path: Path) -> Iterator[FileRow]:
 
 
 def _csv_lines(path: Path, file: BinaryIO, damage: list[InputError]) -> Iterator[str]:
-    """Lines as text. Where one is not UTF-8 `damage` gets the error, and the line keeps its commas and quotes."""
+    """Lines as text. If a line is not UTF-8, `damage` gets the error, and the line keeps its commas and quotes."""
     for number, line in enumerate(_lines(path, file), start=1):
         try:
             yield _decode(path, line, number)
@@ -142,7 +142,7 @@ def _csv_value(place: str, header: list[str], fields: list[str]) -> dict[str, st
     for name in COLUMNS:
         if MESSAGES_AS_TEXT.match(row.get(name, "")):
             return InputError(
-                f"{place}: {name} holds chat messages written out as text, all that a .csv file can carry; "
+                f"{place}: {name} holds chat messages written as text, since a .csv file can hold nothing else; "
                 "expected plain text, or chat messages in a .jsonl, .json or .parquet file"
             )
     return row
@@ -158,11 +158,11 @@ def _parquet_rows(path: Path, times: float | None) -> Iterator[FileRow]:
 def _check_names_once(path: Path, names: list[str]) -> None:
     twice = [name for name in COLUMNS if names.count(name) > 1]
     if twice:
-        raise InputError(f"{path}: more than one column {twice[0]!r}; there: {listed(names)}; expected one")
+        raise InputError(f"{path}: more than one column {twice[0]!r}; found: {listed(names)}; expected one")
 
 
 def _lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """Lines that end in a line feed alone (U+2028 and its like may stand inside a text), without byte-order mark."""
+    """Lines without byte-order mark. Only a line feed ends one: a text may contain U+2028 and similar characters."""
     most = int(LINE_BYTES * times_asked_for())
     number = 0
     while line := file.readline(most + 1):

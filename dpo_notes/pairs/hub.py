@@ -6,26 +6,24 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.files import FileRow
 from dpo_notes.pairs.wording import one_line
 
-HUB_TIMEOUT = 5.0  # seconds to see whether the hub answers at all; the libraries alone retry for half a minute
+HUB_TIMEOUT = 5.0  # seconds to find out whether the hub answers at all; the libraries retry for half a minute
 
 
 def hub_rows(name: str, split: str) -> Iterator[FileRow]:
     """The rows of one split of a hub data set, in order; their place is "NAME [SPLIT], row N", from 1.
 
-    Read by `datasets`: from its cache alone where HF_HUB_OFFLINE=1 is set. Code that a data set brings is never run.
+    Read by `datasets`, only from its cache where HF_HUB_OFFLINE=1 is set. Code that comes with a data set is never run.
     Raises InputError, in one line, where `datasets` is missing, the hub does not answer, or no such data can be loaded.
     """
     try:
         import datasets
     except ImportError as error:
-        raise InputError(
-            f"{name}: hub names need the package datasets; install it with: pip install datasets"
-        ) from error
+        raise InputError(f"{name}: hub names need datasets; install it with: pip install datasets") from error
     silence = None if datasets.config.HF_HUB_OFFLINE else why_hub_is_silent()
     if silence is not None:
         raise InputError(
             f"{name}: no such file or folder, and the Hugging Face hub does not answer ({silence}); expected a "
-            "path, or a network (with HF_HUB_OFFLINE=1 a data set is taken from the cache)"
+            "path, or a network connection (with HF_HUB_OFFLINE=1 a data set is taken from the cache)"
         )
     try:
         table = datasets.load_dataset(name, split=split)
@@ -39,7 +37,7 @@ def hub_rows(name: str, split: str) -> Iterator[FileRow]:
 
 
 def why_hub_is_silent() -> str | None:
-    """What keeps the hub from answering, in one line, found within HUB_TIMEOUT seconds; None where it answers."""
+    """Why the hub does not answer, in one line, within HUB_TIMEOUT seconds; None if it answers."""
     import huggingface_hub
 
     try:

@@ -26,11 +26,11 @@ HUB_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*
 class PreferencePair:
     """A prompt, the response that was preferred, and the response that was not: all text, or all chat messages.
 
-    As text, `prompt` may be empty, and a response usually begins with the space or line break that parts it from the
-    prompt. As chat, `prompt` is perhaps a system message, then user and assistant in turn, user last; each response is
-    one assistant message. Lists of {"role", "content"} mappings are taken and kept as tuples of Message, so that a
-    pair is immutable and hashable. `place` says where the pair was read, "FILE, line N", for those who must find it
-    again; two pairs of the same texts are equal wherever they stand. Raises InputError for any other form.
+    As text, `prompt` may be empty, and a response usually begins with the space or line break that separates it from
+    the prompt. As chat, `prompt` is an optional system message, then user and assistant in turn, user last; each
+    response is one assistant message. Lists of {"role", "content"} mappings are kept as tuples of Message, so that a
+    pair is immutable and hashable. `place` says where the pair was read, "FILE, line N", so that you can find it again;
+    it plays no part in comparing pairs. Raises InputError for any other form.
     """
 
     prompt: str | list | tuple
@@ -64,16 +64,16 @@ def load_pairs(
 
     `path_or_hub_name`: a .jsonl, .json, .csv or .parquet file with columns prompt, chosen and rejected (others are
     ignored); a folder with one such file for each split, like train.jsonl; "embedded" for the repository's own; or
-    else the name of a data set on the Hugging Face hub. `split`: "train" where not given; a file has no other.
-    `check(pair)` may find more rows bad, by an InputError. `on_bad_row`: "stop" at the first bad row, or "skip" it: then
-    one warning counts what was left out and shows the first three. Damage that hides the rows after it, as in a .json
-    list that is cut off, stops either way.
+    the name of a data set on the Hugging Face hub. `split`: "train" by default; a file has no other.
+    `check(pair)` may reject more rows by raising InputError. `on_bad_row`: "stop" at the first bad row, or "skip" them:
+    then one warning counts the skipped rows and shows the first three. Damage that hides the rows after it, such as a
+    .json list that is cut off, always stops.
 
-    Where no row has a prompt, it is the common prefix of chosen and rejected (see `common_prefix`), and one warning
-    says how it was cut. One more warning counts exact duplicates, which are kept. An empty prompt is allowed.
+    If no row has a prompt, it is the common prefix of chosen and rejected (see `common_prefix`), and one warning says
+    how it was cut. Another warning counts exact duplicates, which are kept. An empty prompt is allowed.
 
     Raises InputError with one line, "FILE, line N: what came; what was expected", for the first row that cannot be
-    read, lacks a column, holds something else than text or chat messages, has an empty response, or a chosen response
+    read, lacks a column, holds anything but text or chat messages, has an empty response, or has a chosen response
     equal to the rejected one; and for a file without rows, or without a good one.
     """
     if on_bad_row not in ON_BAD_ROW:
@@ -104,24 +104,24 @@ def load_pairs(
         raise InputError(f"{source}: none of {len(bad)} rows is a comparison; {bad[0]}")
     if not pairs:
         raise InputError(f"{source}: no rows; expected at least one comparison")
-    for told in _notes(source, len(pairs), bad=bad, borders=borders, repeats=repeats):
-        warnings.warn(told, stacklevel=2)
+    for note in _notes(source, len(pairs), bad=bad, borders=borders, repeats=repeats):
+        warnings.warn(note, stacklevel=2)
     return pairs
 
 
 def _notes(source: str, kept: int, *, bad: list[str], borders: Counter[str], repeats: list[str]) -> Iterator[str]:
-    """What the reader of the pairs must be told: rows left out, prompts that were cut off, duplicates."""
+    """What to warn of: skipped rows, prompts that were cut off, duplicates."""
     source, *repeats = map(for_terminal, [source, *repeats])
     if bad:
-        first = "".join(f"\n  {for_terminal(told)}" for told in bad[:SHOWN])
+        first = "".join(f"\n  {for_terminal(message)}" for message in bad[:SHOWN])
         yield f"{source}: bad rows left out: {len(bad)} of {len(bad) + kept}. The first of them:{first}"
     if borders:
         counts = ", ".join(f"{border} in {count}" for border, count in borders.most_common())
-        told = f"no prompt column (rows: {kept}); the prompt is the beginning that chosen and rejected share"
-        yield f"{source}: {told}, cut {counts}"
+        prompt = f"no prompt column (rows: {kept}); the prompt is the beginning that chosen and rejected share"
+        yield f"{source}: {prompt}, cut {counts}"
     if repeats:
-        told = f"the first of {len(repeats)} exact duplicates of earlier pairs ({kept} in all), which are kept"
-        yield f"{repeats[0]}: {told}"
+        counts = f"{len(repeats)} exact duplicates of earlier pairs ({kept} in all), which are kept"
+        yield f"{repeats[0]}: the first of {counts}"
 
 
 def check_content(pair: PreferencePair) -> None:
@@ -140,7 +140,7 @@ def _check_differ(chosen: str | Messages, rejected: str | Messages) -> None:
 
 
 def _open(name: str | PathLike, split: str | None) -> tuple[str, Iterator[FileRow]]:
-    """What the rows come from, in words, and the rows, none of them read yet."""
+    """The name of the source, and its rows, none of them read yet."""
     wanted = "train" if split is None else split
     if name == EMBEDDED:
         path = find_file(data_folder() / "comparisons", wanted)
@@ -149,14 +149,13 @@ def _open(name: str | PathLike, split: str | None) -> tuple[str, Iterator[FileRo
     try:
         exists = name != "" and path.exists()
     except OSError as error:
-        raise InputError(
-            f"{str(name)!r:.300}: cannot be opened ({error.strerror}); expected a path or hub name"
-        ) from error
+        came = f"{str(name)!r:.300}: cannot be opened ({error.strerror})"
+        raise InputError(f"{came}; expected a path or hub name") from error
     if exists and path.is_dir():
         path = find_file(path, wanted)
     elif exists and wanted != "train":
         raise InputError(
-            f"{path}: one file has no split {split!r}; expected no split, or a folder with a file for each"
+            f"{path}: one file has no split {split!r}; expected no split, or a folder with a file per split"
         )
     if exists:
         return str(path), read_rows(path)
@@ -166,27 +165,25 @@ def _open(name: str | PathLike, split: str | None) -> tuple[str, Iterator[FileRo
 
 
 def _columns(row: FileRow, with_prompt: bool | None) -> dict[str, object]:
-    """The row's columns, checked by name. `with_prompt`: whether the rows before had a prompt; None at the first."""
+    """The row's columns, checked by name. `with_prompt`: whether earlier rows had a prompt; None for the first row."""
     if isinstance(row.value, InputError):
         raise row.value
     if not isinstance(row.value, dict):
         raise InputError(f"{row.place}: {kind_of(row.value)}; expected an object with prompt, chosen and rejected")
-    there = f"there: {listed(row.value)}"
+    found = f"found: {listed(row.value)}"
     for name in ("chosen", "rejected"):
         if name not in row.value:
-            raise InputError(
-                f"{row.place}: no column {name!r}; {there}; expected chosen and rejected, and mostly prompt"
-            )
+            raise InputError(f"{row.place}: no column {name!r}; {found}; expected chosen, rejected and usually prompt")
     if with_prompt is not None and with_prompt != ("prompt" in row.value):
         came, expected = ("no", "one") if with_prompt else ("a", "none")
-        raise InputError(f"{row.place}: {came} column 'prompt'; {there}; expected {expected}, as in the rows before")
+        raise InputError(f"{row.place}: {came} column 'prompt'; {found}; expected {expected}, as in the rows before")
     return row.value
 
 
 def _checked_pair(
     place: str, columns: dict[str, object], check: Callable[[PreferencePair], object] | None
 ) -> tuple[PreferencePair, list[str]]:
-    """The pair of one row, and where its prompt was cut off, in words: nothing where the row had a prompt."""
+    """The pair of one row, and descriptions of where its prompt was cut off: none if the row had a prompt."""
     try:
         if "prompt" in columns:
             pair, found = PreferencePair(*(as_text_or_messages(name, columns[name]) for name in COLUMNS)), []
@@ -209,6 +206,6 @@ def _pair_without_prompt(chosen: object, rejected: object) -> tuple[PreferencePa
         pair = PreferencePair(chosen[:cut], chosen[cut:], rejected[cut:])
         check_content(pair)
     except InputError as error:
-        raise InputError(f"after the beginning that both share, which is the prompt, {error}") from error
+        raise InputError(f"after the shared beginning, which is the prompt, {error}") from error
     goes_on = pair.is_text and (OTHER_TURN in pair.chosen or OTHER_TURN in pair.rejected)
     return pair, [border, f"with a later {OTHER_TURN!r} in a response"] if goes_on else [border]

@@ -20,9 +20,9 @@ Messages = tuple[Message, ...]
 
 
 def as_text_or_messages(name: str, value: object) -> str | Messages:
-    """`value` itself where it is text; a tuple of Message where it is a list of {"role", "content"} mappings.
+    """`value` itself if it is text; a tuple of Message if it is a list of {"role", "content"} mappings.
 
-    Other keys of a mapping are ignored. `name` is what the value is called in errors.
+    Other keys of a mapping are ignored. `name` is the value's name in errors.
     Raises InputError for anything else, for an unknown role, and for text with half a surrogate pair (a JSON file can
     spell one, and no tokenizer takes it).
     """
@@ -45,7 +45,7 @@ def check_one_form(**fields: str | Messages) -> None:
 
 
 def check_prompt(prompt: Messages) -> None:
-    """Raise InputError unless the roles are: perhaps one system message, then user and assistant in turn, user last."""
+    """Raise InputError unless the roles are: at most one system message, then user and assistant in turn, user last."""
     order = "expected at most one system message, then user and assistant in turn, user last"
     first_turn = 1 if prompt and prompt[0].role == "system" else 0
     for number, message in enumerate(prompt[first_turn:]):
@@ -74,7 +74,7 @@ def _message(name: str, item: object) -> Message:
         raise InputError(f"{name} is {kind_of(item)}; expected an object with role and content")
     for key in ("role", "content"):
         if key not in item:
-            raise InputError(f"{name} has no {key}; there: {listed(item)}; expected role and content")
+            raise InputError(f"{name} has no {key}; found: {listed(item)}; expected role and content")
         if not isinstance(item[key], str):
             raise InputError(f"the {key} of {name} is {kind_of(item[key])}; expected text")
     if item["role"] not in ROLES:

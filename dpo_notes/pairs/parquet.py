@@ -1,7 +1,7 @@
-"""Parquet files as rows, bounded while they are read: a kilobyte may say "a million letters a, a hundred thousand times".
+"""Parquet files as rows, within limits: a kilobyte may say "a million times the letter a, in a hundred thousand rows".
 
-What a file may be made of is looked up before it is decoded, and what came out is measured before it becomes objects of
-Python. All bounds grow with the environment variable DPO_NOTES_DATA_TIMES, which every message names.
+The file's own description is checked before anything is decoded, and what was decoded is measured before it becomes
+Python objects. The environment variable DPO_NOTES_DATA_TIMES raises all limits; every message names it.
 """
 
 import math
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 ROWS_AT_ONCE = 1024
-BYTES_AT_ONCE = 32 * 2**20  # fewer rows are decoded at once where a long text may repeat in each
-ROW_BYTES = 100_000_000  # of one row; the longest honest texts, whole books, have some millions
+BYTES_AT_ONCE = 32 * 2**20  # fewer rows are decoded at once if a long text may repeat in each
+ROW_BYTES = 100_000_000  # of one row; the longest real texts, whole books, have a few million
 MESSAGES_A_ROW = 10_000
 TOTAL_BYTES = 4 * 10**9  # of all rows; 500,000 rows with three texts of 2,000 characters have 3 * 10**9
 MOST_EXPANSION = 100  # times as large as the file; compressed text grows by 3 to 10
-FREE_BYTES = 256 * 2**20  # that any file may grow to
-VALUES_A_GROUP = 1_000_000, 20_000_000  # that any row group may hold; that one may with 100 values a row
-STEP_BYTES = 3 * 2**29  # to decode so many rows; pyarrow maps memory by the GiB, used or not
+FREE_BYTES = 256 * 2**20  # any file may grow to this
+VALUES_A_GROUP = 1_000_000, 20_000_000  # in any row group; in one with up to 100 values a row
+STEP_BYTES = 3 * 2**29  # for decoding ROWS_AT_ONCE; pyarrow maps memory by the GiB, used or not
 ROW_OBJECT, MESSAGE_OBJECT = 300, 200  # bytes of the objects around the texts
 TIMES = "DPO_NOTES_DATA_TIMES"
 
 
 class Meter:
-    """Counts what comes out of one file, and raises InputError at the first bound that it meets.
+    """Counts what comes out of one file, and raises InputError at the first limit that is passed.
 
-    `total` counts a text each time it comes; `made` counts it once where it repeats, as the reader keeps one object.
+    `total` counts a text each time it occurs; `made` counts repeats once, because the reader keeps one object.
     """
 
     def __init__(self, path: Path, rows: int, times: float | None):
@@ -46,11 +46,11 @@ class Meter:
         self.kept: dict[str, str] = {}
 
     def check(self, came: float, most: float, what: str) -> None:
-        """Raise InputError where `came` is more than `most`, times what the user allows."""
+        """Raise InputError if `came` is more than `most`, times the factor that the user allows."""
         within(self.path, came, most, what, times=self.times)
 
     def check_facts(self, facts: "FileMetaData", columns: list[str]) -> None:
-        """What the file says of itself, before anything is decoded."""
+        """Check what the file says of itself, before anything is decoded."""
         unpacked = 0
         for number in range(facts.num_row_groups):
             group = facts.row_group(number)
@@ -62,7 +62,7 @@ class Meter:
         self.check(unpacked, self.most_made, "bytes once it is unpacked")
 
     def check_batch(self, batch: "RecordBatch") -> None:
-        """What was decoded, before it becomes objects of Python."""
+        """Check what was decoded, before it becomes Python objects."""
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             self.check(_longest_list(column), MESSAGES_A_ROW, f"messages in {name} of a row after row {self.seen}")
         if batch.nbytes > ROW_BYTES * min(1.0, self.times):
@@ -75,18 +75,18 @@ class Meter:
             self.check(self.total * self.rows / self.seen, 4 * TOTAL_BYTES, "bytes of text, if it goes on as it begins")
 
     def within_memory(self, call: Callable[[], T]) -> T:
-        """What `call()` returns; the last resort for what the file does not say of itself, on Linux."""
+        """What `call()` returns. The last resort, on Linux, against what the file does not say of itself."""
         try:
             with memory_limit(int(STEP_BYTES * self.times)):
                 return call()
-        except MemoryError:  # pyarrow's own is one, too
+        except MemoryError:  # pyarrow's own is a subclass
             raise InputError(
-                f"{self.path}: holds more than {STEP_BYTES * self.times / 2**30:g} GiB in a few rows after row {self.seen}; "
-                f"expected less (if the file is as it should be, set {TIMES}={2 * math.ceil(self.times)})"
+                f"{self.path}: holds more than {STEP_BYTES * self.times / 2**30:g} GiB in a few rows after row "
+                f"{self.seen}; expected less (if the file is right, set {TIMES}={2 * math.ceil(self.times)})"
             ) from None
 
     def keep(self, value: object) -> object:
-        """The value, with the texts that came before as the same objects; counts what is new."""
+        """The value, where each text seen before is the same object; counts what is new."""
         if isinstance(value, str):
             known = self.kept.setdefault(value, value)
             self.made += len(value) if known is value else 0
@@ -99,19 +99,19 @@ class Meter:
 
 
 def within(path: Path, came: float, most: float, what: str, *, times: float | None = None) -> None:
-    """Raise InputError where a file holds more than `most` times `times`; the message says how to allow it."""
-    if came <= most and times is None:  # the usual case, without a look at the environment
+    """Raise InputError if a file holds more than `most` times `times`; the message says how to allow it."""
+    if came <= most and times is None:  # the usual case, without reading the environment
         return
     times = times_asked_for() if times is None else times
     if came > most * times:
         raise InputError(
-            f"{path}: holds {came:,.0f} {what}; expected at most {most * times:,.0f} (if the file is as it should be, "
-            f"set {TIMES}={2 ** math.ceil(math.log2(came / most))})"
+            f"{path}: holds {came:,.0f} {what}; expected at most {most * times:,.0f} (if the file is right, set "
+            f"{TIMES}={2 ** math.ceil(math.log2(came / most))})"
         )
 
 
 def times_asked_for() -> float:
-    """How many times the bounds the user allows, by the environment variable DPO_NOTES_DATA_TIMES; 1 where it is not set."""
+    """The factor on all limits, from the environment variable DPO_NOTES_DATA_TIMES; 1 if it is not set."""
     asked = os.environ.get(TIMES, "1")
     try:
         times = float(asked)
@@ -130,23 +130,23 @@ def parquet_rows(
     check_names: Callable[[list[str]], None],
     times: float | None = None,
 ) -> Iterator[tuple[int, dict]]:
-    """(row number from 1, its columns) of an open Parquet file, only `columns` where it has chosen and rejected.
+    """(row number from 1, its columns) of an open Parquet file, only `columns` if it has chosen and rejected.
 
-    `times`: all bounds are so many times as high; by DPO_NOTES_DATA_TIMES where it is not given.
-    Raises InputError for what is no whole Parquet file, for text that is not UTF-8, and at the first bound.
+    `times`: the factor on all limits; by default DPO_NOTES_DATA_TIMES.
+    Raises InputError for what is not a whole Parquet file, for text that is not UTF-8, and at the first limit passed.
     """
     try:
         from pyarrow import ArrowException, allocate_buffer
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise InputError(f"{path}: Parquet needs pyarrow; install it with: pip install datasets") from error
-    allocate_buffer(1)  # so that pyarrow maps its first GiB, of which it uses little, before memory is limited
+    allocate_buffer(1)  # pyarrow maps its first GiB, of which it uses little, before memory is limited
     number = 0
     try:
-        table = ParquetFile(file, pre_buffer=False)  # which would start threads, and each maps a lot
+        table = ParquetFile(file, pre_buffer=False)  # which would start threads, and each maps much memory
         names = table.schema_arrow.names
         check_names(names)
-        # Other columns may be large, or of types Python lacks; without the two responses the reader names them all.
+        # Other columns may be large, or of types that Python lacks. Without both responses, the error lists them all.
         read = [name for name in names if name in columns] if {"chosen", "rejected"} <= set(names) else names
         meter = Meter(path, table.metadata.num_rows, times)
         meter.check_facts(table.metadata, read)
@@ -176,7 +176,7 @@ def _group_rows(table: "ParquetFile", group: int, columns: list[str], meter: Met
 
 
 def _rows_at_once(path: Path, facts: "RowGroupMetaData", group: int, columns: list[str]) -> int:
-    """So few that BYTES_AT_ONCE suffice, even if each row has the longest text of the group's dictionary."""
+    """How many rows fit into BYTES_AT_ONCE, even if each has the longest text of the group's dictionary."""
     from pyarrow.parquet import ParquetFile
 
     texts = [leaf for leaf in _leaves(facts, columns) if leaf.physical_type == "BYTE_ARRAY"]
@@ -225,7 +225,7 @@ def _list_items(column: "Array") -> int:
 
 
 def _as_objects(batch: "RecordBatch") -> list[dict] | Iterator[dict]:
-    """The rows of a batch; where a text is not UTF-8, those before it first."""
+    """The rows of a batch. If a text is not UTF-8, the rows before it come first."""
     try:
         return batch.to_pylist()
     except UnicodeDecodeError:

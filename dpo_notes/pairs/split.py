@@ -1,4 +1,4 @@
-"""Hold comparisons out for evaluation."""
+"""Holding comparisons out for evaluation."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from dpo_notes.pairs.load import PreferencePair
 def hold_out(
     pairs: Sequence[PreferencePair], *, share: float, limit: int, generator: torch.Generator
 ) -> tuple[list[PreferencePair], list[PreferencePair]]:
-    """(kept, held out): about `share` of the pairs, at most `limit`, drawn at random; pairs of one prompt stay together.
+    """(kept, held out): about `share` of the pairs, at most `limit`, at random; pairs of one prompt stay together.
 
-    A prompt with more pairs than are still wanted stays, so fewer may be held out. Raises InputError for a share outside
-    0 to 1. Known value: 10 pairs of different prompts and a share of 0.1 leave 9 and hold out 1.
+    A prompt with more pairs than are still wanted is kept, so fewer may be held out. Raises InputError for a share
+    outside 0 to 1. Known value: 10 pairs of different prompts and a share of 0.1 leave 9 and hold out 1.
     """
     check_fraction("share", share, below=1)
     wanted = min(round(share * len(pairs)), limit)

@@ -1,4 +1,4 @@
-"""Text to token ids and back, by a tokenizer from anywhere: it ends in time, and what it does wrong is one line."""
+"""Text to token ids and back, by a tokenizer from anywhere: in limited time, with every failure in one line."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -10,8 +10,8 @@ from dpo_notes.pairs.bounded import OverLimit, run_native
 from dpo_notes.pairs.wording import one_line
 
 T = TypeVar("T")
-CHARACTERS_AT_ONCE = 500_000  # slow tokenizers take some seconds for them, most a tenth of one
-SECONDS_AT_ONCE = 30.0  # in proportion for a single longer text
+CHARACTERS_AT_ONCE = 500_000  # slow tokenizers take a few seconds for them, most a tenth of a second
+SECONDS_AT_ONCE = 30.0  # proportionally more for a single longer text
 
 
 def token_ids(
@@ -21,7 +21,7 @@ def token_ids(
     found: list[list[int]] = []
     for part in _parts(texts):
         seconds = SECONDS_AT_ONCE * max(1.0, sum(map(len, part)) / CHARACTERS_AT_ONCE)
-        # Not verbose, because transformers would warn of texts longer than the context, which are cut by our own rule.
+        # verbose would warn of texts longer than the context, which are cut by our own rule.
         found += _within(
             lambda part=part: tokenizer(part, add_special_tokens=add_special_tokens, verbose=False)["input_ids"],
             seconds=seconds,
@@ -40,7 +40,7 @@ def texts_of(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Sequence[int]]) 
 
 
 def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
-    """The texts in their order, some at a time: a time limit for all at once would have to be hours."""
+    """The texts in order, some at a time, because a time limit for all of them would have to be hours."""
     part: list[str] = []
     size = 0
     for text in texts:
@@ -58,11 +58,11 @@ def _within(call: Callable[[], T], *, seconds: float, doing: str) -> T:
         return run_native(call, seconds=seconds)
     except OverLimit:
         raise InputError(
-            f"the tokenizer did not {doing} within {seconds:.0f} seconds; expected one that does (is there a regular "
-            "expression in its tokenizer.json that tries everything?)"
+            f"the tokenizer did not {doing} within {seconds:.0f} seconds; expected one that does (does a regular "
+            "expression in its tokenizer.json backtrack without end?)"
         ) from None
     except Exception as error:
         raise InputError(
-            f"the tokenizer cannot {doing} ({one_line(error)}); expected one that can, so look into its "
-            "tokenizer.json and tokenizer_config.json"
+            f"the tokenizer cannot {doing} ({one_line(error)}); expected one that can: check its tokenizer.json and "
+            "tokenizer_config.json"
         ) from error

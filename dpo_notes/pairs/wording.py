@@ -1,4 +1,4 @@
-"""How an error names what came: short, on one line, whatever the data held."""
+"""How an error describes what came: short and on one line, whatever the data."""
 
 from collections.abc import Iterable
 
@@ -17,6 +17,6 @@ def listed(names: Iterable[object]) -> str:
 
 
 def one_line(error: Exception) -> str:
-    """What a foreign error says, in at most 300 characters."""
+    """The message of a library's error on one line, in at most 300 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:299] + "…"

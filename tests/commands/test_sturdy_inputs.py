@@ -31,7 +31,7 @@ CHAT = {"prompt": [USER], "chosen": [ANSWER], "rejected": [OTHER]}
 ORDER = "expected at most one system message, then user and assistant in turn, user last"
 ONE_ANSWER = "expected one, from assistant, that follows the prompt (whole conversations go without a prompt column)"
 FORMS = "expected text or a list of chat messages"
-COLUMNS = "expected chosen and rejected, and mostly prompt"
+COLUMNS = "expected chosen, rejected and usually prompt"
 END = "<|endoftext|>"
 
 
@@ -50,10 +50,10 @@ def without(column: str) -> dict:
 
 
 BAD_ROWS = {  # what stands on line 3, and what is told of it
-    "no chosen": (without("chosen"), f"no column 'chosen'; there: 'prompt', 'rejected'; {COLUMNS}"),
+    "no chosen": (without("chosen"), f"no column 'chosen'; found: 'prompt', 'rejected'; {COLUMNS}"),
     "no prompt": (
         without("prompt"),
-        "no column 'prompt'; there: 'chosen', 'rejected'; expected one, as in the rows before",
+        "no column 'prompt'; found: 'chosen', 'rejected'; expected one, as in the rows before",
     ),
     "null": (GOOD[0] | {"chosen": None}, f"chosen is null; {FORMS}"),
     "a number": (GOOD[0] | {"rejected": 7.5}, f"rejected is a number; {FORMS}"),
@@ -105,7 +105,7 @@ BAD_FILES = {  # the file, and what is told of it
     "a missing column": (
         "a.csv",
         b"prompt,chosen\nWhere?, There.\n",
-        f"a.csv, line 2: no column 'rejected'; there: 'prompt', 'chosen'; {COLUMNS}",
+        f"a.csv, line 2: no column 'rejected'; found: 'prompt', 'chosen'; {COLUMNS}",
     ),
     "an empty column": (
         "a.csv",

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from intervals import deviations
+from tensors import doubles, seeded
 from torch import Tensor
 from transformers import (
     Gemma2Config,
@@ -26,10 +27,6 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.encode import encode_prompts
 
 PROMPTS = ["Where is Paris?", "", "Is The Silent Harbour worth seeing? The Silent Harbour is a", "Tell me"]
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture
@@ -54,7 +51,7 @@ def favour(model: GPT2LMHeadModel, token: int) -> None:
 
 @torch.no_grad()
 def logits_after(model: PreTrainedModel, ids: list[int]) -> Tensor:
-    """What the model says after these tokens, read alone, from the beginning, without cache or padding."""
+    """The logits after these tokens, in a row of their own, without cache or padding."""
     return model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1]
 
 
@@ -70,12 +67,12 @@ def all_responses(model: PreTrainedModel, prompt: list[int], length: int) -> dic
 
 
 def test_a_response_comes_with_its_probability(four_words):
-    """10,000 samples of 40 possible responses (1 + 3 + 9 end in time, 27 are cut): each in its share, within 4 sigma."""
+    """10,000 samples of 40 possible responses (1 + 3 + 9 end in time, 27 are cut): each share is within 4 sigma."""
     prompt = [2, 3]
     expected = all_responses(four_words, prompt, 3)
     assert len(expected) == 40 and sum(expected.values()) == pytest.approx(1)
     drawn = sample_ids(four_words, [prompt] * 10_000, eos_id=0, generator=seeded(), max_new_tokens=3)
-    hits = torch.tensor([[tuple(ids) == response for response in expected] for ids in drawn], dtype=torch.float64)
+    hits = doubles(*([tuple(ids) == response for response in expected] for ids in drawn))
     assert hits.sum() == 10_000
     assert deviations(hits, torch.tensor(list(expected.values()), dtype=torch.float64)).abs().max() < 4
     # A sharper claim than 40 separate ones: Pearson's statistic, with mean 39 and standard deviation sqrt(78).
@@ -121,10 +118,7 @@ def fractions(*parts: float) -> list[float]:
         ({"top_p": 0.75}, fractions(2, 1, 0, 0)),
         ({"top_p": 0.76}, fractions(4, 2, 1, 0)),
         ({"top_p": 1e-9}, [1, 0, 0, 0]),
-        (
-            {"top_k": 3, "top_p": 0.85},
-            fractions(2, 1, 0, 0),
-        ),  # of the three, two hold 6/7; of all four, three are needed
+        ({"top_k": 3, "top_p": 0.85}, fractions(2, 1, 0, 0)),  # two hold 6/7 of the three; of all four it takes three
         ({"temperature": 0.5, "top_p": 0.75}, fractions(16, 4, 0, 0)),  # after temperature the first holds 16/22 only
     ],
 )
@@ -217,19 +211,11 @@ def test_a_batch_of_any_size_gives_each_prompt_its_own_greedy_answer_in_order(ti
 
 def test_a_model_whose_layers_remember_more_than_keys_and_values_answers_too():
     """LFM2 mixes short convolutions with attention; a row that has ended leaves their memory as well."""
-    shape = {
-        "vocab_size": 40,
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-    }
+    shape = {"vocab_size": 40, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape |= {"intermediate_size": 32, "num_key_value_heads": 2, "layer_types": ["conv", "full_attention"]}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        layers = ["conv", "full_attention"]
-        model = Lfm2ForCausalLM(
-            Lfm2Config(**shape, num_key_value_heads=2, layer_types=layers, initializer_range=0.5)
-        ).eval()
+        model = Lfm2ForCausalLM(Lfm2Config(**shape, initializer_range=0.5)).eval()
     prompts = [(5, 6, 7), (8, 9, 10), (11, 12, 13), (14, 15, 16)]
     ask = partial(sample_ids, model, eos_id=0, max_new_tokens=12)
     eos = ask(prompts[:1], generator=seeded(), temperature=0)[0][3]  # what the first one says fourth ends all
@@ -290,21 +276,19 @@ def test_no_response_depends_on_when_the_others_end(four_words, monkeypatch):
 
 def test_a_number_draws_the_token_it_falls_upon_and_never_one_of_probability_0():
     """Probabilities 0, 1/2, 0, 1/4, 1/4, 0 side by side, the first at the top: 1 - number reaches 1/2, 3/4 and 1."""
-    numbers = torch.tensor([1 - 2**-53, 0.5, 0.5 - 2**-53, 0.25, 0.25 - 2**-53, 0.0], dtype=torch.float64)
+    numbers = doubles(1 - 2**-53, 0.5, 0.5 - 2**-53, 0.25, 0.25 - 2**-53, 0.0)
     probs = torch.tensor([[0, 1 / 2, 0, 1 / 4, 1 / 4, 0]]).expand(6, -1)
     assert generate._draw(probs, numbers).tolist() == [1, 1, 3, 3, 4, 4]
 
 
 def test_no_probability_is_too_small_to_be_drawn():
-    """1e-9 beside 1 is lost in a float32 sum. The number must fall into a gap that small."""
+    """1e-9 next to 1 is lost in a float32 sum. The number must fall into a gap that small."""
     probs = torch.tensor([[1.0, 1e-9, 1e-9]])
-    assert [generate._draw(probs, torch.tensor([n], dtype=torch.float64)).item() for n in (3e-9, 1.5e-9, 0.5e-9)] == [
-        *(0, 1, 2)
-    ]
+    assert [generate._draw(probs, doubles(number)).item() for number in (3e-9, 1.5e-9, 0.5e-9)] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("settings", [{}, {"top_k": 3}, {"top_p": 0.9}])
-def test_a_model_that_predicts_nan_is_told(four_words, settings):
+def test_a_model_that_predicts_nan_is_reported(four_words, settings):
     with torch.no_grad():
         four_words.transformer.ln_f.bias.fill_(math.nan)
     with pytest.raises(InputError, match="the model predicts NaN"):
@@ -319,7 +303,7 @@ def test_a_response_without_end_is_cut(tiny_model, tiny_tokenizer):
 
 
 def test_a_prompt_too_long_for_the_context_loses_its_beginning_and_is_counted(tiny_model, tiny_tokenizer):
-    """96 tokens of context less 90 to come leave 6 for the prompt."""
+    """96 tokens of context minus 90 new ones leave 6 for the prompt."""
     long = "Where is Paris? " * 3
     ids = tiny_tokenizer.encode(long.rstrip())[-6:]
     settings = {"generator": seeded(), "temperature": 0, "max_new_tokens": 90}
@@ -334,7 +318,7 @@ def test_no_prompts_give_no_responses(tiny_model, tiny_tokenizer):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"max_new_tokens": 96}, "max_new_tokens is 96; expected 1 to 95"),
         ({"max_new_tokens": 0}, "max_new_tokens is 0; expected 1 to 95"),
@@ -347,7 +331,7 @@ def test_no_prompts_give_no_responses(tiny_model, tiny_tokenizer):
         ({"prompts": "Where is Paris?"}, "prompts is the text 'Where is Paris[?]'; expected a list of texts"),
     ],
 )
-def test_settings_out_of_range_are_told(tiny_model, tiny_tokenizer, wrong, told):
+def test_settings_out_of_range_are_reported(tiny_model, tiny_tokenizer, wrong, message):
     given_ = {"prompts": PROMPTS, "max_new_tokens": 3} | wrong
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         sample(tiny_model, tiny_tokenizer, generator=seeded(), **given_)

@@ -1,4 +1,4 @@
-"""A model and its tokenizer from a folder or a hub name; what is broken or does not fit is told in one line."""
+"""A model and its tokenizer from a folder or a hub name; what is broken or does not fit is reported in one line."""
 
 import json
 import pickle
@@ -8,6 +8,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
+from model_folders import Change, edit, write
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
@@ -37,19 +38,17 @@ def as_gpt2_wrote_it(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
         (folder / name).unlink()
 
 
-def edit_config(folder: Path, **changes: object) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+def edit_weights(change: Callable[[dict], object]) -> Change:
+    def edit_file(folder: Path) -> None:
+        weights = load_file(folder / "model.safetensors")
+        change(weights)
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    return edit_file
 
 
-def edit_weights(folder: Path, change: Callable[[dict], object]) -> None:
-    weights = load_file(folder / "model.safetensors")
-    change(weights)
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-
-
-def cut(path: Path, length: int) -> None:
-    path.write_bytes(path.read_bytes()[:length])
+def cut(name: str, length: int) -> Change:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:length])
 
 
 @pytest.mark.parametrize("layout", ["tokenizer.json", "vocab.json and merges.txt"])
@@ -98,23 +97,23 @@ def test_half_precision_on_disk_is_float32_in_memory(folder, tiny_model):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_dropout_is_off_whatever_the_folder_says(folder):
-    edit_config(folder, attn_pdrop=0.5, embd_pdrop=0.5, resid_pdrop=0.5)
+def test_dropout_is_off_whatever_config_json_sets(folder):
+    edit("config.json", attn_pdrop=0.5, embd_pdrop=0.5, resid_pdrop=0.5)(folder)
     model, _ = load_model(folder)
     ids = torch.arange(20)[None]
     assert torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits)
 
 
 def test_a_tokenizer_without_padding_pads_with_end_of_text(folder, tiny_tokenizer):
-    path = folder / "tokenizer_config.json"
-    path.write_text(json.dumps({"eos_token": tiny_tokenizer.eos_token, "tokenizer_class": "PreTrainedTokenizerFast"}))
+    settings = {"eos_token": tiny_tokenizer.eos_token, "tokenizer_class": "PreTrainedTokenizerFast"}
+    write("tokenizer_config.json", json.dumps(settings))(folder)
     _, tokenizer = load_model(folder)
     assert tokenizer.pad_token_id == tokenizer.eos_token_id == tiny_tokenizer.eos_token_id
 
 
 @pytest.fixture
-def talkative():
-    """The library at its most talkative, and put back as it was."""
+def verbose():
+    """The library at its most verbose; restored afterwards."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_info()
     logging.enable_progress_bar()
@@ -123,7 +122,7 @@ def talkative():
     (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
 
 
-def test_loading_says_nothing_and_leaves_the_library_as_talkative_as_it_was(folder, talkative, capfd, caplog):
+def test_loading_is_silent_and_leaves_the_verbosity_of_the_library_as_it_was(folder, verbose, capfd, caplog):
     """A progress bar would differ between two executions of a notebook."""
     before = logging.get_verbosity()
     capfd.readouterr()
@@ -138,42 +137,36 @@ def test_loading_says_nothing_and_leaves_the_library_as_talkative_as_it_was(fold
     assert not logging.is_progress_bar_enabled()
 
 
-def remove(name: str) -> Callable[[Path], None]:
+def remove(name: str) -> Change:
     return lambda folder: (folder / name).unlink()
 
 
-def write(name: str, content: str) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_text(content)
-
-
 @pytest.mark.parametrize(
-    ("break_it", "told"),
+    ("break_it", "message"),
     [
         (remove("model.safetensors"), "cannot load a model from .*no file named model.safetensors"),
-        (lambda folder: cut(folder / "model.safetensors", 50_000), "cannot load a model from .*not fully covered"),
-        (lambda folder: cut(folder / "model.safetensors", 5), "cannot load a model from .*header too small"),
+        (cut("model.safetensors", 50_000), "cannot load a model from .*not fully covered"),
+        (cut("model.safetensors", 5), "cannot load a model from .*header too small"),
         (write("model.safetensors", "<html>not found</html>"), "cannot load a model from .*header too large"),
         (
-            lambda folder: edit_weights(folder, lambda weights: weights.pop("transformer.ln_f.bias")),
+            edit_weights(lambda weights: weights.pop("transformer.ln_f.bias")),
             "GPT2LMHeadModel: the weights lack transformer.ln_f.bias and perhaps more",
         ),
         (
-            lambda folder: edit_config(folder, n_embd=64),
+            edit("config.json", n_embd=64),
             r"transformer.h.0.attn.c_attn.bias has shape \(96,\); expected \(192,\), as in config.json",
         ),
         (
-            lambda folder: edit_weights(folder, lambda weights: weights["transformer.ln_f.bias"][3:5].fill_(torch.nan)),
+            edit_weights(lambda weights: weights["transformer.ln_f.bias"][3:5].fill_(torch.nan)),
             "transformer.ln_f.bias has 2 entries that are NaN or infinite; expected finite numbers",
         ),
         (
-            lambda folder: edit_weights(
-                folder, lambda weights: weights["transformer.wpe.weight"][0, 0].fill_(torch.inf)
-            ),
+            edit_weights(lambda weights: weights["transformer.wpe.weight"][0, 0].fill_(torch.inf)),
             "transformer.wpe.weight has 1 entries that are NaN or infinite; expected finite numbers",
         ),
         (remove("config.json"), "cannot load a model from .*config.json"),
         (write("config.json", "{"), "cannot load a model from .*not a valid JSON file"),
-        (lambda folder: edit_config(folder, model_type="nonesuch"), "cannot load a model from .*nonesuch"),
+        (edit("config.json", model_type="nonesuch"), "cannot load a model from .*nonesuch"),
         (remove("tokenizer.json"), "cannot load a tokenizer from"),
         (write("tokenizer.json", "{"), "cannot load a tokenizer from"),
         (write("tokenizer.json", "{}"), "cannot load a tokenizer from"),
@@ -184,11 +177,11 @@ def write(name: str, content: str) -> Callable[[Path], object]:
     ],
     ids=lambda value: value[:50] if isinstance(value, str) else "",
 )
-def test_a_broken_folder_is_told_in_one_line(folder, talkative, capfd, caplog, break_it, told):
+def test_a_broken_folder_is_reported_in_one_line(folder, verbose, capfd, caplog, break_it, message):
     break_it(folder)
     capfd.readouterr()
     caplog.clear()
-    with pytest.raises(InputError, match=told) as error:
+    with pytest.raises(InputError, match=message) as error:
         load_model(folder)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value) and len(str(error.value)) < 600
@@ -235,9 +228,10 @@ def test_a_pickle_is_never_opened(folder):
     assert not (folder / "opened").exists()
 
 
-def test_code_in_a_folder_is_never_run_and_nobody_is_asked(folder, monkeypatch):
+def test_code_in_a_folder_is_never_run_and_the_user_is_not_asked(folder, monkeypatch):
     (folder / "code.py").write_text(f"open({str(folder / 'opened')!r}, 'w')")
-    edit_config(folder, model_type="theirs", auto_map={"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"})
+    auto_map = {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"}
+    edit("config.json", model_type="theirs", auto_map=auto_map)(folder)
     monkeypatch.setattr("builtins.input", lambda *words: "y")
     with pytest.raises(InputError, match="contains custom code"):
         load_model(folder)
@@ -246,10 +240,10 @@ def test_code_in_a_folder_is_never_run_and_nobody_is_asked(folder, monkeypatch):
 
 def test_weights_without_use_are_counted_in_a_warning(folder):
     """A reward model's head would go unseen otherwise. GPT-2's own old mask, "attn.bias", is no weight."""
-    edit_weights(
-        folder, lambda weights: weights.update({"score.weight": torch.ones(2), "h.0.attn.bias": torch.ones(2)})
+    edit_weights(lambda weights: weights.update({name: torch.ones(2) for name in ("score.weight", "h.0.attn.bias")}))(
+        folder
     )
-    with pytest.warns(UserWarning, match=r"GPT2LMHeadModel: no use for 1 of the weights, such as score\.weight"):
+    with pytest.warns(UserWarning, match=r"GPT2LMHeadModel: unused weights in the file: 1, such as score\.weight"):
         load_model(folder)
 
 
@@ -277,7 +271,7 @@ def test_a_tokenizer_must_fit_the_model(tiny_model, tiny_tokenizer):
 @pytest.mark.parametrize(
     "name", ["gpt2", "someone/something", "runs/no/model", "./nothing", "", "a b", "x" * 5000, "\0"]
 )
-def test_a_name_that_is_no_folder_is_told_in_one_line_where_the_hub_is_out_of_reach(name, tmp_path, monkeypatch):
+def test_a_name_that_is_no_folder_is_reported_in_one_line_where_the_hub_is_out_of_reach(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="no such folder, and no hub name within reach") as error:
@@ -301,7 +295,7 @@ def test_only_the_cache_is_asked_where_the_hub_is_silent(monkeypatch, silent):
     assert asked == {"gpt2": silent}
 
 
-def test_a_model_that_names_no_context_is_told_in_one_line(tiny_model):
+def test_a_model_that_names_no_context_is_reported_in_one_line(tiny_model):
     """A picture-and-text model keeps it in a configuration within; one without any (as Mamba) is refused."""
     tiny_model.config = LlavaConfig()
     assert context_length(tiny_model) == tiny_model.config.text_config.max_position_embeddings
@@ -324,7 +318,7 @@ def test_a_frozen_copy_is_independent_and_asks_for_no_gradient(tiny_model):
     assert reference.lm_head.weight is reference.transformer.wte.weight  # still tied
 
 
-def test_embedded_is_the_models_name_in_the_repository_and_its_absence_is_told(monkeypatch, tmp_path):
+def test_embedded_is_the_models_name_in_the_repository_and_its_absence_is_reported(monkeypatch, tmp_path):
     monkeypatch.setattr(embedded, "DATA", tmp_path)
     with pytest.raises(InputError, match="no embedded model in .*; expected a clone of the repository"):
         load_model()

@@ -1,4 +1,4 @@
-"""Whatever a file holds, there is a result or one line that says why not; whatever a text holds, its score is right."""
+"""Any file gives a result or one line that says why not, and any text gets the right score."""
 
 import csv
 import io

@@ -1,14 +1,15 @@
-"""The reward head: where it reads, what it says at first, and who else can load it."""
+"""The reward head: where it reads, its first rewards, and who else can load it."""
 
 import copy
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from model_folders import edit
 from safetensors.torch import load_file, save_file
+from tensors import seeded
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -27,6 +28,7 @@ from dpo_notes.pairs.encode import encode_responses
 
 PROMPTS = ["Where is Paris?", "Where is Rome?", "What do you think of The Silent Harbour?", "Where is Oslo? "]
 RESPONSES = [" In France.", " It is in Italy, and I hope you enjoy your stay.", "", "In Norway."]
+MOVED = [*RESPONSES[:3], " In Norway."]  # the space that ends the last prompt begins its response
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def reward(new_tiny_model, tiny_tokenizer):
     """(reward model, tokenizer) of the tiny model, with a head of random numbers."""
     model, tokenizer = new_reward_model(new_tiny_model(), tiny_tokenizer)
     with torch.no_grad():
-        model.score.weight.normal_(generator=torch.Generator().manual_seed(0))
+        model.score.weight.normal_(generator=seeded())
     return model, tokenizer
 
 
@@ -53,8 +55,7 @@ def test_a_new_reward_model_gives_every_text_exactly_0(tiny_model, tiny_tokenize
 
 
 def test_the_reward_is_the_head_times_the_hidden_state_at_end_of_text(reward):
-    responses = [*RESPONSES[:3], " In Norway."]  # the space that ends the prompt begins the response
-    expected = [by_hand(*reward, prompt, response) for prompt, response in zip(PROMPTS, responses, strict=True)]
+    expected = [by_hand(*reward, prompt, response) for prompt, response in zip(PROMPTS, MOVED, strict=True)]
     assert reward_of(*reward, PROMPTS, RESPONSES).tolist() == pytest.approx(expected, rel=1e-5)
     assert len(set(expected)) == 4
 
@@ -84,9 +85,7 @@ def test_the_last_real_token_is_read_whatever_pads_and_whatever_the_padding_id_i
     model.config.pad_token_id = pad_id
     with torch.no_grad():
         rewards = last_token_rewards(model, replace(batch, input_ids=batch.input_ids.masked_fill(padding, filled_with)))
-    expected = [
-        by_hand(model, tokenizer, *texts) for texts in zip(PROMPTS, [*RESPONSES[:3], " In Norway."], strict=True)
-    ]
+    expected = [by_hand(model, tokenizer, *texts) for texts in zip(PROMPTS, MOVED, strict=True)]
     assert rewards.tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -170,8 +169,7 @@ def test_transformers_loads_it_and_gives_the_same_rewards_to_padded_texts_one_by
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert isinstance(model, GPT2ForSequenceClassification)
     expected = reward_of(*reward, PROMPTS, RESPONSES)
-    responses = [*RESPONSES[:3], " In Norway."]
-    texts = [p.rstrip(" ") + r + tokenizer.eos_token for p, r in zip(PROMPTS, responses, strict=True)]
+    texts = [p.rstrip(" ") + r + tokenizer.eos_token for p, r in zip(PROMPTS, MOVED, strict=True)]
     padded = partial(tokenizer, padding="max_length", max_length=60, padding_side="right", return_tensors="pt")
     with torch.no_grad():
         together = model(**padded(texts)).logits.squeeze(1)
@@ -188,31 +186,23 @@ def test_what_was_saved_comes_back(reward, folder):
 
 
 def test_a_model_saved_elsewhere_without_a_padding_id_loads_and_works(reward, folder):
-    edit_config(folder, pad_token_id=None)
+    edit("config.json", pad_token_id=None)(folder)
     fuse_gelu(reward[0])
-    assert torch.equal(
-        reward_of(*load_reward_model(folder), PROMPTS, RESPONSES), reward_of(*reward, PROMPTS, RESPONSES)
-    )
+    loaded = load_reward_model(folder)
+    assert torch.equal(reward_of(*loaded, PROMPTS, RESPONSES), reward_of(*reward, PROMPTS, RESPONSES))
 
 
-def edit_config(folder: Path, **changes: object) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-
-
-def test_a_folder_that_holds_no_reward_model_is_told_in_one_line(folder, tiny_model, tiny_tokenizer, tmp_path):
+def test_a_folder_that_holds_no_reward_model_is_reported_in_one_line(folder, tiny_model, tiny_tokenizer, tmp_path):
     language_model = tmp_path / "language model"
     tiny_model.save_pretrained(language_model)
     tiny_tokenizer.save_pretrained(language_model)
-    with pytest.raises(
-        InputError, match=r"language model: GPT2ForSequenceClassification: the weights lack score.weight"
-    ):
+    with pytest.raises(InputError, match="GPT2ForSequenceClassification: the weights lack score.weight"):
         load_reward_model(language_model)
     with pytest.raises(InputError, match="cannot load a model from nowhere/at/all: no such folder"):
         load_reward_model("nowhere/at/all")
     weights = load_file(folder / "model.safetensors")
     save_file(weights | {"score.weight": torch.zeros(2, 32)}, folder / "model.safetensors", {"format": "pt"})
-    edit_config(folder, id2label={"0": "bad", "1": "good"})
+    edit("config.json", id2label={"0": "bad", "1": "good"})(folder)
     with pytest.raises(InputError, match="the head of GPT2ForSequenceClassification gives 2 numbers; expected one"):
         load_reward_model(folder)
     (folder / "model.safetensors").write_bytes(b"\x80\x04not safetensors")

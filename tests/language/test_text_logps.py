@@ -1,4 +1,4 @@
-"""What a model gives to whole texts, and what it says after one."""
+"""Log-probabilities of whole texts, and of the token after one."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_it_is_the_response_to_an_empty_prompt_whatever_the_batch(tiny_model, ti
     torch.testing.assert_close(text_logps(tiny_model, tiny_tokenizer, texts)[0], expected, rtol=1e-5, atol=1e-4)
 
 
-def test_who_knows_nothing_pays_the_logarithm_of_the_vocabulary(tiny_model, tiny_tokenizer, texts):
+def test_a_model_that_knows_nothing_has_the_cross_entropy_log_vocabulary(tiny_model, tiny_tokenizer, texts):
     with torch.no_grad():
         tiny_model.transformer.ln_f.weight.zero_()
         tiny_model.transformer.ln_f.bias.zero_()
@@ -51,7 +51,7 @@ def test_long_texts_count_more_than_short_ones(tiny_model, tiny_tokenizer, texts
 @pytest.mark.parametrize(
     ("texts", "words"), [([], "at least one text"), ("Rome", "at least one text"), (["Rome " * 200], "at most 96")]
 )
-def test_what_cannot_be_scored_is_said(tiny_model, tiny_tokenizer, texts, words):
+def test_what_cannot_be_scored_is_refused(tiny_model, tiny_tokenizer, texts, words):
     with pytest.raises(InputError, match=words):
         text_logps(tiny_model, tiny_tokenizer, texts)
 

@@ -4,16 +4,17 @@ from itertools import combinations, permutations
 
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.agreement import choice_agreement, right_order_by_one, right_order_by_two, score_agreement
 from dpo_notes.maths.errors import InputError
 from dpo_notes.worlds.finite.raters import draw_scales, feelings, private_scores
 
-REWARD = torch.tensor([0.0, 1.0, 3.0], dtype=torch.float64)
-SCORES = torch.tensor([[0.0, 2.0, 1.0], [5.0, 6.0, 9.0], [1.0, 1.0, 0.0]], dtype=torch.float64)
+REWARD = doubles(0.0, 1.0, 3.0)
+SCORES = doubles([0.0, 2.0, 1.0], [5.0, 6.0, 9.0], [1.0, 1.0, 0.0])
 
 
-def test_raters_who_say_the_same_agree_in_everything():
+def test_raters_with_equal_scores_agree_in_everything():
     same = REWARD.expand(4, 3)
     assert score_agreement(same).item() == pytest.approx(1)
     assert choice_agreement(same) == right_order_by_one(same, REWARD) == right_order_by_two(same, REWARD) == 1
@@ -36,7 +37,7 @@ def test_score_agreement_by_hand():
 
 
 def test_with_many_raters_score_agreement_is_the_share_of_the_reward_in_the_variance():
-    at = torch.Generator().manual_seed(0)
+    at = seeded()
     reward = torch.randn(200, generator=at, dtype=torch.float64)
     scales = draw_scales(3000, offset_spread=1.5, gain_spread=0.0, generator=at)
     scores = private_scores(feelings(reward, 3000, noise=0.5, generator=at), scales)

@@ -6,13 +6,14 @@ from itertools import combinations, product
 import pytest
 import torch
 from intervals import deviations
+from tensors import doubles, seeded
 
 from dpo_notes.maths.best_of_n import best_of_n_kl_bound, best_of_n_policy, best_of_n_weights
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.optimum import kl_divergence
 
-REWARDS = torch.tensor([1.0, 0.0, 1.0, 3.0, 0.0], dtype=torch.float64)  # two ties and a best one
-REFERENCE = torch.tensor([0.1, 0.3, 0.2, 0.15, 0.25], dtype=torch.float64).log()
+REWARDS = doubles(1.0, 0.0, 1.0, 3.0, 0.0)  # two ties and a best one
+REFERENCE = doubles(0.1, 0.3, 0.2, 0.15, 0.25).log()
 
 
 def kept(rewards: torch.Tensor, draws: tuple[int, ...]) -> list[int]:
@@ -32,10 +33,10 @@ def by_enumeration(n: int) -> torch.Tensor:
 
 
 def test_best_of_2_of_two_responses_by_hand():
-    """Probabilities 1/4 (better) and 3/4: the worse one is kept only if drawn twice, 9/16; the better one else, 7/16."""
-    reference = torch.tensor([0.25, 0.75], dtype=torch.float64).log()
-    kept = best_of_n_policy(torch.tensor([1.0, 0.0], dtype=torch.float64), reference, n=2)
-    torch.testing.assert_close(kept.exp(), torch.tensor([7 / 16, 9 / 16], dtype=torch.float64))
+    """Probabilities 1/4 (better) and 3/4: the worse one is kept only if drawn twice, 9/16; else the better, 7/16."""
+    reference = doubles(0.25, 0.75).log()
+    kept = best_of_n_policy(doubles(1.0, 0.0), reference, n=2)
+    torch.testing.assert_close(kept.exp(), doubles(7 / 16, 9 / 16))
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
@@ -61,7 +62,7 @@ def test_its_divergence_is_the_sum_over_different_rewards(n):
 def test_without_ties_among_ever_more_unlikely_responses_the_divergence_rises_to_the_bound(n):
     kls = []
     for size in (10, 100, 10_000):
-        rewards = torch.randperm(size, generator=torch.Generator().manual_seed(0)).double()
+        rewards = torch.randperm(size, generator=seeded()).double()
         reference = torch.full((size,), -math.log(size), dtype=torch.float64)
         kls.append(kl_divergence(best_of_n_policy(rewards, reference, n=n), reference).item())
     assert kls == sorted(kls)
@@ -76,7 +77,7 @@ def test_the_bound_by_hand():
 
 
 def test_the_bound_is_the_divergence_of_the_largest_of_n_uniform_numbers():
-    """Density n u^(n-1) against 1 on (0, 1): the integral of n u^(n-1) log(n u^(n-1)), here as a sum over a fine grid."""
+    """Density n u^(n-1) against 1 on (0, 1): the integral of n u^(n-1) log(n u^(n-1)), as a sum over a fine grid."""
     u = (torch.arange(1_000_000, dtype=torch.float64) + 0.5) / 1_000_000
     density = 5 * u**4
     assert (density * density.log()).mean().item() == pytest.approx(best_of_n_kl_bound(5), rel=1e-8)
@@ -96,7 +97,7 @@ def test_only_the_order_of_the_rewards_counts_and_a_batch_is_its_rows():
 
 @pytest.mark.parametrize("n", [1, 2, 3, 6])
 def test_weights_are_the_shares_of_all_choices_of_n_samples_in_which_each_is_kept(n):
-    rewards = torch.tensor([1.0, 0.0, 1.0, 3.0, 0.0, 1.0], dtype=torch.float64)
+    rewards = doubles(1.0, 0.0, 1.0, 3.0, 0.0, 1.0)
     shares = torch.zeros(6, dtype=torch.float64)
     choices = list(combinations(range(6), n))
     for draws in choices:
@@ -107,7 +108,7 @@ def test_weights_are_the_shares_of_all_choices_of_n_samples_in_which_each_is_kep
 
 def test_weights_estimate_the_mean_reward_of_best_of_n_without_bias_where_the_plug_in_falls_short():
     """20,000 pools of 6 samples each: the weighted mean of the rewards against pi_bon's own."""
-    n, generator = 4, torch.Generator().manual_seed(0)
+    n, generator = 4, seeded()
     truth = (by_enumeration(n) * REWARDS).sum()
     drawn = torch.multinomial(REFERENCE.exp(), 6 * 20_000, replacement=True, generator=generator).view(-1, 6)
     pools = REWARDS[drawn]
@@ -119,8 +120,8 @@ def test_weights_estimate_the_mean_reward_of_best_of_n_without_bias_where_the_pl
 
 
 def test_float32_keeps_its_digits_with_many_draws():
-    rewards = torch.randn(3, 200, generator=torch.Generator().manual_seed(1))
-    reference = torch.randn(3, 200, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
+    rewards = torch.randn(3, 200, generator=seeded(1))
+    reference = torch.randn(3, 200, generator=seeded(2)).log_softmax(-1)
     single, double = (best_of_n_policy(rewards.to(d), reference.to(d), n=64) for d in (torch.float32, torch.float64))
     torch.testing.assert_close(single.double().exp(), double.exp(), rtol=1e-3, atol=1e-7)
     assert torch.logsumexp(double, dim=-1).abs().max() < 1e-6

@@ -2,23 +2,19 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 from sklearn.calibration import calibration_curve
+from tensors import doubles, seeded
 
 from dpo_notes.maths.bradley_terry import preference_probability, sample_preferences
 from dpo_notes.maths.calibration import expected_calibration_error, reliability
 from dpo_notes.maths.errors import InputError
 
 
-def doubles(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
 def drawn(count: int, *, scale: float = 1.0) -> torch.Tensor:
-    """Predicted probabilities of `count` preferences drawn from Bradley–Terry rewards, by rewards `scale` times as large."""
-    generator = torch.Generator().manual_seed(0)
+    """Predicted probabilities of `count` drawn Bradley–Terry preferences, by rewards `scale` times the true ones."""
+    generator = seeded()
     rewards = torch.randn(2 * count, generator=generator, dtype=torch.float64)
     ranked = sample_preferences(rewards, torch.arange(2 * count).view(-1, 2), generator=generator)
     return preference_probability(*(scale * rewards[ranked]).unbind(1))
@@ -44,7 +40,7 @@ def test_three_of_four_that_were_given_three_quarters_are_calibrated():
     assert expected_calibration_error(diagram) == 0
 
 
-def test_who_knows_nothing_and_says_so_is_calibrated():
+def test_a_model_that_always_predicts_one_half_is_calibrated():
     """All ties: each counts as half a success, predicted 1/2 and observed 1/2."""
     diagram = reliability(torch.full((7,), 0.5), n_bins=10)
     assert (diagram.counts[0].item(), diagram.predicted[0].item(), diagram.observed[0].item()) == (7, 0.5, 0.5)
@@ -108,7 +104,6 @@ def test_true_probabilities_are_calibrated_up_to_chance_and_too_bold_ones_are_no
         (doubles(0.5), 0, "n_bins is 0; expected at least 1"),
     ],
 )
-def test_what_is_no_probability_is_refused(probabilities, n_bins, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_is_no_probability_is_refused(probabilities, n_bins, message, types_unchecked):
     with pytest.raises(InputError, match=message):
         reliability(probabilities, n_bins=n_bins)

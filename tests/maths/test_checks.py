@@ -2,18 +2,14 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
+from tensors import doubles
 
 from dpo_notes.maths.checks import check_fraction, check_positive, check_same_shape, verify
 from dpo_notes.maths.errors import InputError
 
-
-@pytest.fixture(autouse=True)
-def types_unchecked(monkeypatch):
-    """As a user runs it: the guard answers, not the tests' type checker."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+pytestmark = pytest.mark.usefixtures("types_unchecked")
 
 
 def test_an_input_error_is_a_value_error():
@@ -70,7 +66,7 @@ def test_verify_raises_where_the_routes_differ_by_more_than_the_tolerance():
 
 def test_verify_measures_large_numbers_relatively():
     """1e6 and 1e6 + 1e-5 differ by 1e-11 of their size."""
-    verify("large", torch.tensor([1e6], dtype=torch.float64), torch.tensor([1e6 + 1e-5], dtype=torch.float64))
+    verify("large", doubles(1e6), doubles(1e6 + 1e-5))
 
 
 @pytest.mark.parametrize("pair", [(math.nan, math.nan), (math.nan, 0.0), (math.inf, math.inf)])

@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 import torch
+from tensors import doubles
 
 from dpo_notes.maths.coverage import coverage, normal_interval
 from dpo_notes.maths.errors import InputError
@@ -14,7 +15,7 @@ from dpo_notes.maths.win_rate import wilson_interval
 def of_every_outcome(interval, count):
     """(low, high) of the interval for 0, 1, ..., count wins."""
     found = [interval(k / count, count) for k in range(count + 1)]
-    return tuple(torch.tensor([getattr(one, end) for one in found], dtype=torch.float64) for end in ("low", "high"))
+    return tuple(doubles(*(getattr(one, end) for one in found)) for end in ("low", "high"))
 
 
 def test_the_normal_interval_by_hand():
@@ -31,11 +32,11 @@ def test_coverage_by_listing_every_series_of_five_games():
     for games in product((0, 1), repeat=5):
         wins = sum(games)
         by_hand += p**wins * (1 - p) ** (5 - wins) * bool(low[wins] <= p <= high[wins])
-    assert coverage(low, high, torch.tensor([p], dtype=torch.float64)).item() == pytest.approx(by_hand)
+    assert coverage(low, high, doubles(p)).item() == pytest.approx(by_hand)
 
 
 def test_near_certain_wins_the_normal_interval_fails_and_wilsons_holds():
-    p = torch.tensor([0.98], dtype=torch.float64)
+    p = doubles(0.98)
     assert coverage(*of_every_outcome(normal_interval, 50), p).item() < 0.65
     assert coverage(*of_every_outcome(wilson_interval, 50), p).item() > 0.9
 

@@ -39,7 +39,7 @@ def test_the_impossible_costs_nothing_where_it_never_comes_and_everything_where_
     assert cross_entropy(open_, certain) == math.inf
 
 
-def test_the_gradient_on_scores_is_belief_less_fact():
+def test_the_gradient_on_logits_is_prediction_minus_truth():
     p, scores = logs(0.7, 0.2, 0.1), torch.tensor([0.3, -1.0, 2.0], dtype=torch.float64, requires_grad=True)
     cross_entropy(p, scores.log_softmax(-1)).backward()
     torch.testing.assert_close(scores.grad, scores.detach().softmax(-1) - p.exp())

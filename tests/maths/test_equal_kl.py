@@ -3,7 +3,7 @@
 import math
 
 import pytest
-import torch
+from tensors import doubles
 
 from dpo_notes.maths.equal_kl import value_at_kl
 from dpo_notes.maths.errors import InputError
@@ -27,8 +27,8 @@ def test_beyond_the_points_nothing_was_measured():
 
 def test_near_the_reference_an_optimal_frontier_is_a_line_in_the_root():
     """Two points of the exact frontier of a small world, and the exact reward between them."""
-    reward = torch.tensor([-1.0, 0.2, 0.9, 2.0], dtype=torch.float64)
-    reference = torch.tensor([0.3, 0.4, 0.2, 0.1], dtype=torch.float64).log()
+    reward = doubles(-1.0, 0.2, 0.9, 2.0)
+    reference = doubles(0.3, 0.4, 0.2, 0.1).log()
     ends = [optimal_point(reward, reference, beta=beta) for beta in (40.0, 10.0)]
     between = optimal_point(reward, reference, beta=16.0)
     rewards, kls = ([point[part].item() for point in ends] for part in (0, 1))

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from tensors import doubles
 from torch.autograd import grad, gradcheck
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.f_divergence import KINDS, f_divergence_score
 from dpo_notes.maths.losses import dpo_loss
 
-LOGRATIOS = torch.tensor([2.0, -3.0, 0.6, 0.1, -1.0], dtype=torch.float64)
+LOGRATIOS = doubles(2.0, -3.0, 0.6, 0.1, -1.0)
 GENERATORS = {  # f of the f-divergence sum over y of pi_ref(y) f(pi(y) / pi_ref(y))
     "reverse_kl": lambda u: u * u.log(),
     "forward_kl": lambda u: -u.log(),

@@ -1,11 +1,11 @@
-"""What supervised fine-tuning on the chosen leads to: by hand, by counting comparisons, by training, and at its limits."""
+"""The result of supervised fine-tuning on the chosen: by hand, by counting, by training, and at its limits."""
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 from intervals import deviations
+from tensors import seeded
 
 from dpo_notes.maths.best_of_n import best_of_n_kl_bound, best_of_n_policy
 from dpo_notes.maths.bradley_terry import sample_preferences
@@ -18,7 +18,7 @@ FAR_APART = 1e4
 
 
 def world_of(seed: int, n_responses: int = 7, reward_std: float = 1.0) -> FiniteWorld:
-    return random_world(n_responses, generator=torch.Generator().manual_seed(seed), reward_std=reward_std)
+    return random_world(n_responses, generator=seeded(seed), reward_std=reward_std)
 
 
 def close(log_probs, other, atol=1e-12):
@@ -47,7 +47,7 @@ def test_it_is_what_imitating_the_chosen_converges_to():
 
 
 def test_it_is_the_limit_of_sampled_comparisons():
-    world, generator, n = world_of(1, n_responses=4), torch.Generator().manual_seed(0), 50_000
+    world, generator, n = world_of(1, n_responses=4), seeded(), 50_000
     drawn = torch.multinomial(world.ref_log_probs.exp(), 2 * n, replacement=True, generator=generator).view(n, 2)
     chosen = sample_preferences(world.reward, drawn, generator=generator)[:, 0]
     seen = torch.nn.functional.one_hot(chosen, 4).double()
@@ -102,14 +102,12 @@ def test_the_reward_rises_round_after_round_towards_the_highest():
 
 
 @pytest.mark.parametrize("rounds", [-1, 1.0, True, None])
-def test_rounds_that_cannot_be_counted_are_refused(rounds, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_rounds_that_cannot_be_counted_are_refused(rounds, types_unchecked):
     with pytest.raises(InputError, match="^rounds is .*; expected a whole number of at least 0$"):
         filtering_rounds(torch.zeros(2), torch.full((2,), -math.log(2)), rounds=rounds)
 
 
-def test_logits_and_other_shapes_are_refused(monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_logits_and_other_shapes_are_refused(types_unchecked):
     with pytest.raises(InputError, match="ref_log_probs: .*expected 1"):
         chosen_policy(torch.zeros(2), torch.zeros(2))
     with pytest.raises(InputError, match="shapes differ"):

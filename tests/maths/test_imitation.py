@@ -2,9 +2,9 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.imitation import price_of_share
@@ -12,7 +12,7 @@ from dpo_notes.worlds.finite.world import minimise
 
 
 def of(data_share: float, policy_share: float) -> float:
-    return price_of_share(*torch.tensor([data_share, policy_share], dtype=torch.float64)).item()
+    return price_of_share(*doubles(data_share, policy_share)).item()
 
 
 def test_a_fifth_against_a_hundredth_by_hand():
@@ -27,9 +27,9 @@ def test_known_values():
     assert of(0.2, 0.0) == math.inf
 
 
-def test_no_policy_with_this_share_pays_less_and_one_pays_just_this():
-    """Responses 0 and 1 have the habit. All policies with share b: b * softmax(2 logits), (1 - b) * softmax(3 logits)."""
-    generator = torch.Generator().manual_seed(0)
+def test_no_policy_with_this_share_has_a_lower_price_and_one_has_this_price():
+    """Responses 0 and 1 have the habit. A policy with share b is b * softmax(2 logits), (1 - b) * softmax(3 logits)."""
+    generator = seeded()
     data = torch.randn(5, generator=generator, dtype=torch.float64).log_softmax(0)
     share = torch.tensor(0.05, dtype=torch.float64)
 
@@ -43,7 +43,6 @@ def test_no_policy_with_this_share_pays_less_and_one_pays_just_this():
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, math.nan])
-def test_what_is_no_share_is_refused(share, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_is_no_share_is_refused(share, types_unchecked):
     with pytest.raises(InputError, match="^policy_share is .*; expected numbers from 0 to 1$"):
         of(0.2, share)

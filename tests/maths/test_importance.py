@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from intervals import deviations
+from tensors import doubles, seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.importance import effective_sample_size, optimal_weights
@@ -14,8 +15,8 @@ from dpo_notes.worlds.finite.world import random_world
 
 def test_two_samples_by_hand():
     """Rewards log 3 and 0 at beta 1: weights 3/4 and 1/4; 1 / (9/16 + 1/16) = 1.6 samples."""
-    weights = optimal_weights(torch.tensor([math.log(3), 0.0], dtype=torch.float64), beta=1.0)
-    torch.testing.assert_close(weights.exp(), torch.tensor([0.75, 0.25], dtype=torch.float64))
+    weights = optimal_weights(doubles(math.log(3), 0.0), beta=1.0)
+    torch.testing.assert_close(weights.exp(), doubles(0.75, 0.25))
     assert effective_sample_size(weights).item() == pytest.approx(1.6)
 
 
@@ -25,8 +26,8 @@ def test_equal_rewards_leave_all_samples_and_a_small_beta_leaves_one():
     assert effective_sample_size(optimal_weights(rewards, beta=0.01)).item() == pytest.approx(1)
 
 
-def test_divergence_from_the_samples_is_weighted_reward_over_beta_less_log_of_the_mean_exponential():
-    rewards = torch.randn(3, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+def test_divergence_from_the_samples_is_weighted_reward_over_beta_minus_log_of_the_mean_exponential():
+    rewards = torch.randn(3, 50, generator=seeded(), dtype=torch.float64)
     weights = optimal_weights(rewards, beta=0.7)
     kl = kl_divergence(weights, torch.full_like(rewards, -math.log(50)))
     mean_reward = (weights.exp() * rewards).sum(-1)
@@ -37,10 +38,8 @@ def test_divergence_from_the_samples_is_weighted_reward_over_beta_less_log_of_th
 @pytest.mark.parametrize("beta", [0.5, 1.0, 3.0])
 def test_with_many_samples_they_give_reward_and_divergence_of_the_optimal_policy(beta):
     """A world of 12 responses, where the optimum can be written down, and 200,000 samples of its reference."""
-    world = random_world(12, generator=torch.Generator().manual_seed(3))
-    drawn = torch.multinomial(
-        world.ref_log_probs.exp(), 200_000, replacement=True, generator=torch.Generator().manual_seed(4)
-    )
+    world = random_world(12, generator=seeded(3))
+    drawn = torch.multinomial(world.ref_log_probs.exp(), 200_000, replacement=True, generator=seeded(4))
     rewards = world.reward[drawn]
     weights = optimal_weights(rewards, beta=beta)
     best = optimal_policy(world.reward, world.ref_log_probs, beta=beta)
@@ -55,10 +54,8 @@ def test_with_many_samples_they_give_reward_and_divergence_of_the_optimal_policy
 @pytest.mark.parametrize("beta", [0.3, 1.0])
 def test_few_samples_fall_short_of_the_divergence_of_the_optimum_and_of_its_value(beta):
     """The value is beta log Z, here beta log mean exp(r / beta): a concave function of the mean, so low on average."""
-    world = random_world(12, generator=torch.Generator().manual_seed(3))
-    drawn = torch.multinomial(
-        world.ref_log_probs.exp(), 5 * 4000, replacement=True, generator=torch.Generator().manual_seed(4)
-    ).view(4000, 5)
+    world = random_world(12, generator=seeded(3))
+    drawn = torch.multinomial(world.ref_log_probs.exp(), 5 * 4000, replacement=True, generator=seeded(4)).view(4000, 5)
     rewards, uniform = world.reward[drawn], torch.full((4000, 5), -math.log(5), dtype=torch.float64)
     weights = optimal_weights(rewards, beta=beta)
     best = optimal_policy(world.reward, world.ref_log_probs, beta=beta)

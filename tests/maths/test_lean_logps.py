@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tensors import seeded
 from torch import Tensor
 
 from dpo_notes.maths.lean_logps import lean_picked_logps
@@ -13,7 +14,7 @@ from dpo_notes.maths.logps import picked_logps
 @pytest.fixture
 def problem() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """20 states of 8 channels, some of them large; 50 words; the tokens picked; a weight for each log-probability."""
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     states, head = (torch.randn(n, 8, generator=generator, dtype=torch.float64) for n in (20, 50))
     states[::3] *= 100
     tokens = torch.randint(50, (20,), generator=generator)
@@ -48,7 +49,7 @@ def test_equal_logits_give_one_part_of_the_vocabulary():
 
 
 def test_autograd_saves_no_tensor_of_the_logits_size(problem):
-    """The one that there is stands beside what autograd saves, to be overwritten; the plain form saves its logits."""
+    """The only one is kept outside of what autograd saves, to be overwritten; the plain form saves its logits."""
     states, head, tokens, _ = problem
 
     def kept(way) -> int:

@@ -2,9 +2,9 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
+from tensors import seeded
 from torch.nn.functional import cross_entropy
 
 from dpo_notes.maths import logps as logps_module
@@ -16,12 +16,12 @@ BATCH, TIME, VOCAB = 3, 6, 11
 
 @pytest.fixture
 def logits() -> torch.Tensor:
-    return 3 * torch.randn(BATCH, TIME, VOCAB, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return 3 * torch.randn(BATCH, TIME, VOCAB, generator=seeded(), dtype=torch.float64)
 
 
 @pytest.fixture
 def input_ids() -> torch.Tensor:
-    return torch.randint(VOCAB, (BATCH, TIME), generator=torch.Generator().manual_seed(1))
+    return torch.randint(VOCAB, (BATCH, TIME), generator=seeded(1))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_equal_logits_give_minus_log_vocab(input_ids):
 
 
 def test_picked_logps_do_not_shift(logits, input_ids):
-    """The prediction at t beside the token at t + 1, flattened as a fast path has them, is what token_logps gives."""
+    """The prediction at t with the token at t + 1, flattened as in the fast path, gives what token_logps gives."""
     flat = picked_logps(logits[:, :-1].flatten(0, 1), input_ids[:, 1:].flatten())
     assert torch.equal(flat.view(BATCH, TIME - 1), token_logps(logits, input_ids)[:, 1:])
 
@@ -193,8 +193,7 @@ def test_another_reduction_is_refused(reduction):
 @pytest.mark.parametrize(
     "mask", [torch.ones(2, 3), torch.ones(2, 3, dtype=torch.long), torch.ones(1, 3, dtype=torch.bool)]
 )
-def test_a_mask_that_would_weigh_or_broadcast_is_refused(mask, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_a_mask_that_would_weigh_or_broadcast_is_refused(mask, types_unchecked):
     with pytest.raises(InputError, match=r"expected torch.bool of shape \(2, 3\)"):
         sequence_logps(torch.zeros(2, 3), mask)
 
@@ -207,8 +206,7 @@ def test_a_token_outside_the_vocabulary_is_refused(logits, input_ids, token):
 
 
 @pytest.mark.parametrize("shape", [(BATCH, TIME - 1), (1, TIME), (TIME,)])
-def test_ids_that_do_not_fit_the_logits_are_refused(logits, shape, monkeypatch):
+def test_ids_that_do_not_fit_the_logits_are_refused(logits, shape, types_unchecked):
     """gather would take a smaller index tensor without a word."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(InputError, match="expected \\(batch, time, vocab\\) and \\(batch, time\\)"):
         token_logps(logits, torch.zeros(shape, dtype=torch.long))

@@ -4,9 +4,9 @@ import inspect
 import math
 from functools import partial
 
-import jaxtyping
 import pytest
 import torch
+from tensors import doubles
 from torch.autograd import grad, gradcheck
 
 from dpo_notes.maths import loss_family
@@ -27,8 +27,8 @@ from dpo_notes.maths.loss_family import (
 )
 from dpo_notes.maths.losses import dpo_loss
 
-CHOSEN = torch.tensor([2.0, -3.0, 0.6, 0.1, -1.0], dtype=torch.float64)
-REJECTED = torch.tensor([-1.0, 1.0, 0.5, -2.5, -4.0], dtype=torch.float64)
+CHOSEN = doubles(2.0, -3.0, 0.6, 0.1, -1.0)
+REJECTED = doubles(-1.0, 1.0, 0.5, -2.5, -4.0)
 LOG_2 = math.log(2)
 
 # Losses that see the difference of the two log-ratios only.
@@ -51,10 +51,6 @@ OF_BOTH = {
 }
 PAIRED = OF_THE_MARGIN | OF_BOTH
 WITH_REFERENCE = PAIRED | {"aot": aot_loss}
-
-
-def one(value: float) -> torch.Tensor:
-    return torch.tensor([value], dtype=torch.float64)
 
 
 def softplus(x: float) -> float:
@@ -101,7 +97,7 @@ def test_the_family_is_importable_from_one_place():
 )
 def test_one_pair_by_hand(loss_fn, by_hand):
     """Log-ratios 2 and -1, beta 0.5: rewards 1 and -0.5, margin 1.5, difference 3, 1 / (2 beta) = 1."""
-    assert loss_fn(one(2.0), one(-1.0), beta=0.5).item() == pytest.approx(by_hand, rel=1e-12)
+    assert loss_fn(doubles(2.0), doubles(-1.0), beta=0.5).item() == pytest.approx(by_hand, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -165,30 +161,30 @@ def test_log_ratios_of_ten_thousand_stay_finite_in_float32(name, size):
 
 @pytest.mark.parametrize("name", ["ipo", "hinge", "robust", "nca", "bco", "sppo", "apo_zero", "dpop", "aot"])
 def test_at_the_reference_the_chosen_response_is_pushed_up_and_the_rejected_down(name):
-    assert sign_of_gradient(WITH_REFERENCE[name], one(0.0), one(0.0)) == [[-1.0], [1.0]]
+    assert sign_of_gradient(WITH_REFERENCE[name], doubles(0.0), doubles(0.0)) == [[-1.0], [1.0]]
 
 
 def test_apo_down_pushes_a_probable_chosen_response_down():
     """At the reference the pulls on the chosen response, sigma' - sigma', cancel; above it the first one wins."""
-    assert sign_of_gradient(apo_down_loss, one(0.0), one(0.0)) == [[0.0], [1.0]]
-    assert sign_of_gradient(apo_down_loss, one(2.0), one(-4.0)) == [[1.0], [1.0]]
+    assert sign_of_gradient(apo_down_loss, doubles(0.0), doubles(0.0)) == [[0.0], [1.0]]
+    assert sign_of_gradient(apo_down_loss, doubles(2.0), doubles(-4.0)) == [[1.0], [1.0]]
 
 
 def test_ipo_is_satisfied_at_its_target_and_pulls_back_beyond_it():
     """beta 0.5: the target of the difference is 1."""
-    assert ipo_loss(one(0.25), one(-0.75), beta=0.5).item() == 0
-    assert sign_of_gradient(ipo_loss, one(3.0), one(0.0)) == [[1.0], [-1.0]]
+    assert ipo_loss(doubles(0.25), doubles(-0.75), beta=0.5).item() == 0
+    assert sign_of_gradient(ipo_loss, doubles(3.0), doubles(0.0)) == [[1.0], [-1.0]]
 
 
 def test_ipo_follows_its_inputs_sums_or_means():
     """Responses of 4 and 2 tokens, sums 2 and -1: means 1/2 and -1/2, difference 1, not 3; beta 0.5."""
-    assert ipo_loss(one(2.0), one(-1.0), beta=0.5).item() == 4.0
-    assert ipo_loss(one(2.0) / 4, one(-1.0) / 2, beta=0.5).item() == 0.0
+    assert ipo_loss(doubles(2.0), doubles(-1.0), beta=0.5).item() == 4.0
+    assert ipo_loss(doubles(2.0) / 4, doubles(-1.0) / 2, beta=0.5).item() == 0.0
 
 
 def test_hinge_is_silent_beyond_a_margin_of_one():
-    assert hinge_loss(one(1.5), one(-1.0), beta=0.5).item() == 0
-    assert hinge_loss(one(0.5), one(-1.0), beta=0.5).item() == pytest.approx(0.25)
+    assert hinge_loss(doubles(1.5), doubles(-1.0), beta=0.5).item() == 0
+    assert hinge_loss(doubles(0.5), doubles(-1.0), beta=0.5).item() == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("flip_probability", [0.0, 0.2, 0.45])
@@ -200,7 +196,7 @@ def test_the_mean_of_robust_dpo_over_noisy_labels_is_dpo_on_clean_ones(flip_prob
 
 @pytest.mark.parametrize("label_smoothing", [1e-3, 0.1, 0.4])
 def test_exo_vanishes_where_the_policy_repeats_the_smoothed_label(label_smoothing):
-    margin = one(math.log((1 - label_smoothing) / label_smoothing))
+    margin = doubles(math.log((1 - label_smoothing) / label_smoothing))
     loss = exo_loss(margin / 0.3, torch.zeros_like(margin), beta=0.3, label_smoothing=label_smoothing)
     assert loss.item() == pytest.approx(0, abs=1e-12)
     assert (exo_loss(CHOSEN, REJECTED, beta=0.3, label_smoothing=label_smoothing) > 0).all()
@@ -215,18 +211,18 @@ def test_exo_is_a_kl_divergence_of_two_outcomes():
 
 
 def test_sppo_vanishes_at_its_two_targets():
-    assert sppo_loss(one(5.0), one(-5.0), beta=0.1).item() == 0
+    assert sppo_loss(doubles(5.0), doubles(-5.0), beta=0.1).item() == 0
 
 
 @pytest.mark.parametrize(("margin", "limit"), [(10.0, math.exp(-10)), (-10.0, softplus(10))])
 def test_discopop_is_exponential_for_large_margins_and_logistic_for_small_ones(margin, limit):
-    assert discopop_loss(one(margin), one(0.0), beta=1.0).item() == pytest.approx(limit, rel=1e-12)
+    assert discopop_loss(doubles(margin), doubles(0.0), beta=1.0).item() == pytest.approx(limit, rel=1e-12)
 
 
 def test_discopop_at_the_reference_pulls_margins_down():
     """Slope (1 - log 2) / (4 * 0.05) - 3/4 = 1.5342641 - 0.75 = 0.7842641 in the margin, half of it by beta 0.5."""
-    zero = one(0.0).requires_grad_()
-    (slope,) = grad(discopop_loss(zero, one(0.0), beta=0.5), zero)
+    zero = doubles(0.0).requires_grad_()
+    (slope,) = grad(discopop_loss(zero, doubles(0.0), beta=0.5), zero)
     assert slope.item() == pytest.approx(0.5 * 0.7842640972, rel=1e-9)
 
 
@@ -237,8 +233,8 @@ def test_discopop_survives_where_the_naive_product_is_nan():
 
 def test_dpop_fines_a_chosen_response_that_lost_probability():
     """Log-ratios -1 and -3, beta 0.5, lambda 2: 0.5 * (-1 + 3 - 2 * 1) = 0, log 2; without the fine margin 1."""
-    assert dpop_loss(one(-1.0), one(-3.0), beta=0.5, penalty=2.0).item() == pytest.approx(LOG_2)
-    assert sign_of_gradient(partial(dpop_loss, penalty=2.0), one(-1.0), one(-3.0)) == [[-1.0], [1.0]]
+    assert dpop_loss(doubles(-1.0), doubles(-3.0), beta=0.5, penalty=2.0).item() == pytest.approx(LOG_2)
+    assert sign_of_gradient(partial(dpop_loss, penalty=2.0), doubles(-1.0), doubles(-3.0)) == [[-1.0], [1.0]]
 
 
 @pytest.mark.parametrize("name", WITH_REFERENCE)
@@ -251,8 +247,7 @@ def test_dpop_fines_a_chosen_response_that_lost_probability():
         (torch.zeros(3, 7), torch.zeros(3, 7), 0.1, "expected one value per pair"),
     ],
 )
-def test_what_would_fail_silently_is_refused(name, chosen, rejected, beta, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_would_fail_silently_is_refused(name, chosen, rejected, beta, message, types_unchecked):
     with pytest.raises(InputError, match=message):
         WITH_REFERENCE[name](chosen, rejected, beta=beta)
 

@@ -2,9 +2,9 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
+from tensors import doubles
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from dpo_notes.maths.bradley_terry import preference_probability
@@ -12,23 +12,19 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_gradient_weight, dpo_loss, preference_metrics
 from dpo_notes.maths.optimum import implicit_reward
 
-CHOSEN = torch.tensor([2.0, -3.0, 0.5, 0.0, -1.0], dtype=torch.float64)
-REJECTED = torch.tensor([-1.0, 1.0, 0.5, -2.5, -4.0], dtype=torch.float64)
-
-
-def one(value: float) -> torch.Tensor:
-    return torch.tensor([value], dtype=torch.float64)
+CHOSEN = doubles(2.0, -3.0, 0.5, 0.0, -1.0)
+REJECTED = doubles(-1.0, 1.0, 0.5, -2.5, -4.0)
 
 
 def test_one_pair_by_hand():
     """Log-ratios 2 and -1, beta 0.5: margin 0.5 * (2 + 1) = 1.5; log(1 + e^-1.5) = log(1.2231302) = 0.2014133."""
-    loss = dpo_loss(one(2.0), one(-1.0), beta=0.5)
+    loss = dpo_loss(doubles(2.0), doubles(-1.0), beta=0.5)
     assert loss.item() == pytest.approx(0.2014132779827524, rel=1e-12)
 
 
 def test_one_pair_with_label_smoothing_by_hand():
     """As above with e = 0.1: 0.9 * 0.2014133 + 0.1 * (0.2014133 + 1.5) = 0.2014133 + 0.15 = 0.3514133."""
-    loss = dpo_loss(one(2.0), one(-1.0), beta=0.5, label_smoothing=0.1)
+    loss = dpo_loss(doubles(2.0), doubles(-1.0), beta=0.5, label_smoothing=0.1)
     assert loss.item() == pytest.approx(0.3514132779827524, rel=1e-12)
 
 
@@ -56,7 +52,7 @@ def test_smoothed_loss_is_cross_entropy_with_a_soft_label(label_smoothing):
 
 def test_the_same_shift_of_both_log_ratios_changes_nothing():
     """What depends on the prompt alone, such as beta log Z, cancels."""
-    shift = torch.tensor([5.0, -2.0, 0.1, 30.0, -7.0], dtype=torch.float64)
+    shift = doubles(5.0, -2.0, 0.1, 30.0, -7.0)
     torch.testing.assert_close(
         dpo_loss(CHOSEN + shift, REJECTED + shift, beta=0.2), dpo_loss(CHOSEN, REJECTED, beta=0.2)
     )
@@ -77,8 +73,8 @@ def test_the_gradient_is_beta_times_the_weight_on_both_sides():
 
 
 def test_the_weight_is_how_wrong_the_rewards_are():
-    """beta 1: log-ratios 0 and log 3 say the wrong order with probability 3/4; equal ones with 1/2."""
-    zero, log_3 = one(0.0), one(math.log(3))
+    """beta 1: log-ratios 0 and log 3 give the wrong order probability 3/4, equal ones 1/2."""
+    zero, log_3 = doubles(0.0), doubles(math.log(3))
     assert dpo_gradient_weight(zero, log_3, beta=1.0).item() == pytest.approx(0.75)
     assert dpo_gradient_weight(log_3, zero, beta=1.0).item() == pytest.approx(0.25)
     assert dpo_gradient_weight(zero, zero, beta=1.0).item() == 0.5
@@ -87,8 +83,8 @@ def test_the_weight_is_how_wrong_the_rewards_are():
 @pytest.mark.parametrize("probability", [0.6, 0.9])
 def test_noisy_labels_are_fitted_by_a_margin_of_logit_p(probability):
     """Both orders in proportion p to 1 - p: the gradient vanishes at beta * (h_w - h_l) = log(p / (1 - p))."""
-    logratio = one(math.log(probability / (1 - probability)) / 0.3).requires_grad_()
-    zero = one(0.0)
+    logratio = doubles(math.log(probability / (1 - probability)) / 0.3).requires_grad_()
+    zero = doubles(0.0)
     loss = probability * dpo_loss(logratio, zero, beta=0.3) + (1 - probability) * dpo_loss(zero, logratio, beta=0.3)
     loss.sum().backward()
     assert abs(logratio.grad.item()) < 1e-12
@@ -148,8 +144,7 @@ def test_metrics_carry_no_gradient():
         (torch.zeros(3).long(), torch.zeros(3), 0.1, "chosen_logratios has dtype torch.int64"),
     ],
 )
-def test_what_would_fail_silently_is_refused(function, chosen, rejected, beta, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_would_fail_silently_is_refused(function, chosen, rejected, beta, message, types_unchecked):
     with pytest.raises(InputError, match=message):
         function(chosen, rejected, beta=beta)
 

@@ -11,6 +11,7 @@ from types import MethodType, SimpleNamespace
 
 import pytest
 import torch
+from tensors import seeded
 
 from dpo_notes.maths.logps import sequence_logps, token_logps
 from dpo_notes.maths.loss_family import (
@@ -50,7 +51,7 @@ class Batch:
     """Pairs of responses of unlike lengths, with per-token log-probabilities under policy and reference."""
 
     def __init__(self, dtype: torch.dtype, *, seed: int = 0):
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded(seed)
         starts = torch.randint(1, 4, (2 * PAIRS, 1), generator=generator)
         ends = torch.randint(5, TIME + 1, (2 * PAIRS, 1), generator=generator)
         position = torch.arange(TIME)
@@ -112,7 +113,7 @@ def trl_dpo(batch: Batch, loss_type: str, *, model=None, ids=None, **settings) -
 
 
 def assert_same(ours: torch.Tensor, theirs: torch.Tensor, leaf: torch.Tensor) -> None:
-    """Equal loss, and gradients whose difference is small beside the gradient."""
+    """Equal loss, and gradients whose difference is small relative to the gradient."""
     our_gradient, their_gradient = (torch.autograd.grad(loss, leaf, retain_graph=True)[0] for loss in (ours, theirs))
     torch.testing.assert_close(ours, theirs, rtol=RELATIVE, atol=0, check_dtype=False)
     assert their_gradient.norm() > 0
@@ -160,7 +161,7 @@ def test_paired_aot_of_trl_is_our_unpaired_one_on_other_inputs():
 
 
 def test_trl_ignores_label_smoothing_in_its_sigmoid_loss():
-    """So cDPO has no oracle in TRL: tests/test_losses.py checks it by hand and against binary cross-entropy."""
+    """So cDPO has no oracle in TRL: test_losses.py checks it by hand and against binary cross-entropy."""
     batch = Batch(torch.float64)
     smoothed, plain = (trl_dpo(batch, "sigmoid", label_smoothing=e)[0] for e in (SMOOTHING, 0.0))
     assert smoothed.item() == plain.item()
@@ -194,7 +195,7 @@ def test_from_the_logits_of_a_gpt2_to_the_gradient_of_its_weights_dpo_equals_trl
         config = GPT2Config(vocab_size=31, n_positions=TIME, n_embd=16, n_layer=1, n_head=2)
         model = GPT2LMHeadModel(config).eval()
     batch = Batch(torch.float32)
-    ids = torch.randint(31, (2 * PAIRS, TIME), generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(31, (2 * PAIRS, TIME), generator=seeded())
     reference = batch.response_logps(batch.reference, "sum")
     policy = sequence_logps(token_logps(model(ids).logits, ids), batch.mask).chunk(2)
     ours = dpo_loss(*(p - r for p, r in zip(policy, reference, strict=True)), beta=BETA).mean()

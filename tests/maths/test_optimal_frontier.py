@@ -4,19 +4,20 @@ import math
 
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.optimal_frontier import beta_for_kl, optimal_point
 from dpo_notes.maths.optimum import kl_divergence
 from dpo_notes.worlds.finite.world import random_world
 
-HALF = torch.tensor([0.5, 0.5], dtype=torch.float64).log()
-ZERO_ONE = torch.tensor([0.0, 1.0], dtype=torch.float64)
+HALF = doubles(0.5, 0.5).log()
+ZERO_ONE = doubles(0.0, 1.0)
 
 
 @pytest.fixture
 def world():
-    return random_world(8, generator=torch.Generator().manual_seed(1))
+    return random_world(8, generator=seeded(1))
 
 
 def test_two_responses_by_hand():
@@ -52,7 +53,7 @@ def test_no_policy_within_the_budget_earns_more(world):
     most = optimal_point(
         world.reward, world.ref_log_probs, beta=beta_for_kl(world.reward, world.ref_log_probs, kl=0.3)
     )[0]
-    logits = 3 * torch.randn(500, 8, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    logits = 3 * torch.randn(500, 8, generator=seeded(2), dtype=torch.float64)
     low, high = torch.zeros(500, 1).double(), torch.ones(500, 1).double()
     for _ in range(50):
         middle = (low + high) / 2

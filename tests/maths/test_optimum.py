@@ -2,9 +2,9 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.optimum import implicit_reward, kl_divergence, log_partition, optimal_policy, rlhf_objective
@@ -13,7 +13,7 @@ BETAS = [0.1, 1.0, 7.0]
 
 
 def random_log_probs(*shape: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     return torch.randn(*shape, generator=generator, dtype=torch.float64).mul(2).log_softmax(dim=-1)
 
 
@@ -24,7 +24,7 @@ def reference() -> torch.Tensor:
 
 @pytest.fixture
 def reward() -> torch.Tensor:
-    return torch.randn(3, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return torch.randn(3, 8, generator=seeded(1), dtype=torch.float64)
 
 
 def logs(*probabilities: float) -> torch.Tensor:
@@ -36,7 +36,7 @@ def test_two_responses_by_hand():
 
     KL = 3/4 log 3 + 1/4 log(1/3) = 1/2 log 3, expected reward 3/4 * 2 log 3, J = 3/2 log 3 - 1/2 log 3 = log 3 = log Z.
     """
-    reference, reward = logs(0.25, 0.75), torch.tensor([math.log(9), 0.0], dtype=torch.float64)
+    reference, reward = logs(0.25, 0.75), doubles(math.log(9), 0.0)
     best = optimal_policy(reward, reference, beta=1.0)
     torch.testing.assert_close(best, logs(0.75, 0.25))
     assert log_partition(reward, reference, beta=1.0).item() == pytest.approx(math.log(3))
@@ -76,7 +76,7 @@ def test_zero_probability_on_both_sides_counts_nothing_and_spoils_no_gradient():
     kl.backward()
     assert kl.item() == pytest.approx(0.5 * math.log(4 / 3))
     assert scores.grad.isfinite().all()
-    torch.testing.assert_close(others.grad, torch.tensor([-0.5, -0.5, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(others.grad, doubles(-0.5, -0.5, 0.0))
 
 
 @pytest.mark.parametrize("beta", BETAS)
@@ -141,21 +141,21 @@ def test_beta_is_the_slope_of_the_reward_kl_frontier(reference, reward):
 
 
 @pytest.mark.parametrize("beta", BETAS)
-def test_the_implicit_reward_of_the_optimum_is_the_reward_less_beta_log_z(reference, reward, beta):
+def test_the_implicit_reward_of_the_optimum_is_the_reward_minus_beta_log_z(reference, reward, beta):
     best = optimal_policy(reward, reference, beta=beta)
     expected = reward - beta * log_partition(reward, reference, beta=beta)[:, None]
     torch.testing.assert_close(implicit_reward(best, reference, beta=beta), expected)
 
 
 def test_a_reward_of_the_prompt_alone_changes_no_policy(reference, reward):
-    shift = torch.tensor([[3.0], [-1.0], [100.0]], dtype=torch.float64)
+    shift = doubles([3.0], [-1.0], [100.0])
     torch.testing.assert_close(
         optimal_policy(reward + shift, reference, beta=0.5), optimal_policy(reward, reference, beta=0.5)
     )
 
 
 def test_a_response_that_the_reference_excludes_stays_excluded():
-    best = optimal_policy(torch.tensor([50.0, 0.0, 0.0], dtype=torch.float64), logs(0, 0.5, 0.5), beta=0.1)
+    best = optimal_policy(doubles(50.0, 0.0, 0.0), logs(0, 0.5, 0.5), beta=0.1)
     torch.testing.assert_close(best, logs(0, 0.5, 0.5))
 
 
@@ -183,7 +183,6 @@ def test_the_objective_passes_gradcheck(reference, reward):
         (lambda ref, r: implicit_reward(ref, ref[:1], beta=1.0), "expected one shape"),
     ],
 )
-def test_what_would_fail_silently_is_refused(call, message, reference, reward, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_would_fail_silently_is_refused(call, message, reference, reward, types_unchecked):
     with pytest.raises(InputError, match=message):
         call(reference, reward)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from intervals import deviations
+from tensors import doubles, seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.importance import effective_sample_size, optimal_weights
@@ -13,13 +14,13 @@ from dpo_notes.maths.optimum import log_partition, optimal_policy
 from dpo_notes.maths.partition_estimate import log_mean_square_weight, samples_needed
 from dpo_notes.worlds.finite.world import random_world
 
-REWARD = torch.tensor([0.0, math.log(3)], dtype=torch.float64)
-HALF = torch.tensor([0.5, 0.5], dtype=torch.float64).log()
+REWARD = doubles(0.0, math.log(3))
+HALF = doubles(0.5, 0.5).log()
 
 
 @pytest.fixture
 def world():
-    return random_world(10, generator=torch.Generator().manual_seed(3))
+    return random_world(10, generator=seeded(3))
 
 
 def test_two_responses_by_hand():
@@ -43,7 +44,7 @@ def test_it_is_the_mean_square_of_the_weight_and_never_below_the_kl(world, beta)
 def test_so_many_samples_give_so_small_an_error(world):
     """20,000 estimates from 50 samples each: their relative mean square error is the promised one."""
     beta, n = 0.8, 50
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     drawn = torch.multinomial(world.ref_log_probs.exp(), 20_000 * n, replacement=True, generator=generator)
     log_z = log_partition(world.reward, world.ref_log_probs, beta=beta)
     estimates = (world.reward[drawn] / beta - log_z).exp().view(20_000, n).mean(1)

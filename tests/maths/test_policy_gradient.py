@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.optimum import kl_divergence
@@ -22,7 +23,7 @@ KL_ESTIMATORS = [kl_k1, kl_k2, kl_k3]
 
 @pytest.fixture
 def generator():
-    return torch.Generator().manual_seed(0)
+    return seeded()
 
 
 def normal(*shape, generator):
@@ -169,7 +170,7 @@ def test_gae_is_the_exponential_average_of_k_step_advantages(generator):
     assert result[0, 0].item() == pytest.approx(average)
 
 
-def test_what_stands_in_the_padding_does_not_matter():
+def test_values_at_padding_do_not_matter():
     rewards, values = torch.tensor([[1.0, 2.0, math.nan]]), torch.tensor([[3.0, 4.0, math.nan]])
     mask = torch.tensor([[True, True, False]])
     advantages = gae(rewards, values, mask, discount=0.9, lam=0.8)
@@ -251,7 +252,7 @@ def test_variance_of_k1_is_twice_the_kl_near_the_reference_where_k2_and_k3_have_
 
 def test_variance_of_k3_is_worse_than_that_of_k1_where_the_policy_left_the_reference():
     """pi = (1 - e, e), reference 1/2 each: r = 1 / (2e) with probability e gives E[r^2] = 1 / (4e), without bound."""
-    policy = torch.tensor([1 - 1e-4, 1e-4], dtype=torch.float64).log()
+    policy = doubles(1 - 1e-4, 1e-4).log()
     reference = torch.full_like(policy, math.log(0.5))
     assert mean_and_variance(kl_k3, policy, reference)[1] > 100 * mean_and_variance(kl_k1, policy, reference)[1]
 

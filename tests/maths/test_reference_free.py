@@ -2,22 +2,22 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
+from tensors import doubles
 from torch.autograd import grad, gradcheck
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.maths.reference_free import cpo_loss, orpo_loss, simpo_loss
 
-CHOSEN = torch.tensor([-2.0, -3.0, -0.6, -0.1, -1.0], dtype=torch.float64)
-REJECTED = torch.tensor([-1.0, -1.5, -0.5, -2.5, -4.0], dtype=torch.float64)
+CHOSEN = doubles(-2.0, -3.0, -0.6, -0.1, -1.0)
+REJECTED = doubles(-1.0, -1.5, -0.5, -2.5, -4.0)
 REFERENCE_FREE = {"cpo": cpo_loss, "simpo": simpo_loss, "orpo": orpo_loss}
 
 
 def of_one_pair(loss_fn, chosen: float, rejected: float, **settings: float) -> float:
-    return loss_fn(*torch.tensor([[chosen], [rejected]], dtype=torch.float64), **settings).item()
+    return loss_fn(*doubles([chosen], [rejected]), **settings).item()
 
 
 def test_cpo_and_simpo_by_hand():
@@ -71,7 +71,6 @@ def test_log_probabilities_from_certain_to_impossible_stay_finite_in_float32(nam
         (torch.zeros(3, 7), torch.zeros(3, 7), 0.1, "expected one value per pair"),
     ],
 )
-def test_what_would_fail_silently_is_refused(name, chosen, rejected, beta, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_what_would_fail_silently_is_refused(name, chosen, rejected, beta, message, types_unchecked):
     with pytest.raises(InputError, match=message):
         REFERENCE_FREE[name](chosen, rejected, beta=beta)

@@ -4,14 +4,11 @@ import math
 
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.bradley_terry import fit_bradley_terry, sample_preferences
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.reward_errors import margin_errors, reward_covariance
-
-
-def doubles(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def games_of(n_items: int, *meetings: tuple[int, int, float]) -> torch.Tensor:
@@ -25,18 +22,18 @@ def games_of(n_items: int, *meetings: tuple[int, int, float]) -> torch.Tensor:
 def test_two_items_by_hand():
     """25 comparisons of equal items: information 25/4 * [[1, -1], [-1, 1]], pseudo-inverse 1/25 of the same pattern."""
     covariance = reward_covariance(doubles(0.3, 0.3), games_of(2, (0, 1, 25)))
-    torch.testing.assert_close(covariance, torch.tensor([[0.04, -0.04], [-0.04, 0.04]], dtype=torch.float64))
-    torch.testing.assert_close(margin_errors(covariance), torch.tensor([[0, 0.4], [0.4, 0]], dtype=torch.float64))
+    torch.testing.assert_close(covariance, doubles([0.04, -0.04], [-0.04, 0.04]))
+    torch.testing.assert_close(margin_errors(covariance), doubles([0, 0.4], [0.4, 0]))
 
 
-def test_lopsided_items_are_known_less_well():
+def test_lopsided_items_have_larger_errors():
     """p = 3/4, 40 comparisons: 1 / sqrt(40 * 3/16) = 0.365148."""
     error = margin_errors(reward_covariance(doubles(math.log(3), 0), games_of(2, (0, 1, 40))))[0, 1]
     assert error.item() == pytest.approx(0.3651483716701107)
 
 
 def test_squared_errors_add_in_a_row_and_their_inverses_side_by_side():
-    """Equal items: each edge has the squared error 4 / n. A ring of three is one edge beside two in a row."""
+    """Equal items: each edge has the squared error 4 / n. A ring of three is one edge parallel to two in series."""
     equal = doubles(0, 0, 0)
     row = margin_errors(reward_covariance(equal, games_of(3, (0, 1, 100), (1, 2, 50))))
     assert row[0, 2].item() ** 2 == pytest.approx(4 / 100 + 4 / 50)
@@ -49,7 +46,7 @@ def test_the_covariance_is_the_pseudo_inverse_of_autograds_hessian_and_leaves_th
 
     rewards = doubles(1.0, 0.2, -0.4, -0.8)
     meetings = torch.combinations(torch.arange(4)).repeat(9, 1)
-    drawn = sample_preferences(rewards, meetings, generator=torch.Generator().manual_seed(0))
+    drawn = sample_preferences(rewards, meetings, generator=seeded())
     wins = win_counts(drawn, 4)
     hessian = torch.autograd.functional.hessian(lambda r: preference_nll(*r[drawn].unbind(1)).sum(), rewards)
     covariance = reward_covariance(rewards, wins + wins.T)
@@ -58,9 +55,9 @@ def test_the_covariance_is_the_pseudo_inverse_of_autograds_hessian_and_leaves_th
 
 
 def test_fits_of_many_tournaments_scatter_as_predicted():
-    """300 tournaments of 100 comparisons a pair: the spread is known to 1/sqrt(600) = 4%, and four times that is allowed."""
+    """300 tournaments of 100 comparisons a pair: the spread is known to 1/sqrt(600) = 4%; we allow four times that."""
     rewards, meetings = doubles(0.8, 0, -0.8), torch.combinations(torch.arange(3)).repeat(100, 1)
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     fits = torch.stack(
         [fit_bradley_terry(sample_preferences(rewards, meetings, generator=generator), 3) for _ in range(300)]
     )

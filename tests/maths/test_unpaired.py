@@ -2,16 +2,16 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
+from tensors import doubles
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.maths.unpaired import aot_loss, kto_baseline, kto_loss
 
-CHOSEN = torch.tensor([2.0, -3.0, 0.6, 0.1, -1.0], dtype=torch.float64)
-REJECTED = torch.tensor([-1.0, 1.0, 0.5, -2.5, -4.0], dtype=torch.float64)
+CHOSEN = doubles(2.0, -3.0, 0.6, 0.1, -1.0)
+REJECTED = doubles(-1.0, 1.0, 0.5, -2.5, -4.0)
 ZERO = torch.tensor(0.0, dtype=torch.float64)
 
 
@@ -27,13 +27,8 @@ def test_kto_by_hand():
 
     The rejected ones have weight 2.
     """
-    loss = kto_loss(
-        torch.tensor([3.0], dtype=torch.float64),
-        torch.tensor([0.0, -1.0], dtype=torch.float64),
-        beta=0.5,
-        kl_baseline=torch.tensor(1.0, dtype=torch.float64),
-        undesirable_weight=2.0,
-    )
+    baseline = torch.tensor(1.0, dtype=torch.float64)
+    loss = kto_loss(doubles(3.0), doubles(0.0, -1.0), beta=0.5, kl_baseline=baseline, undesirable_weight=2.0)
     assert loss.tolist() == pytest.approx([1 / (1 + math.e), 2 / (1 + math.exp(0.5)), 2 / (1 + math.e)])
 
 
@@ -76,15 +71,13 @@ def test_the_kto_baseline_is_the_mean_log_ratio_but_never_below_zero():
         ({"rejected_logratios": torch.zeros(())}, r"rejected_logratios has shape \(\); expected \(examples,\)"),
     ],
 )
-def test_kto_refuses_what_would_fail_silently(change, message, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_kto_refuses_what_would_fail_silently(change, message, types_unchecked):
     good = {"chosen_logratios": CHOSEN, "rejected_logratios": REJECTED, "beta": 0.1, "kl_baseline": ZERO}
     with pytest.raises(InputError, match=message):
         kto_loss(**good | change)
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 3), ()])
-def test_the_kto_baseline_needs_one_value_per_example(shape, monkeypatch):
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+def test_the_kto_baseline_needs_one_value_per_example(shape, types_unchecked):
     with pytest.raises(InputError, match="expected one value per example, at least one"):
         kto_baseline(torch.zeros(shape))

@@ -1,9 +1,10 @@
-"""Win rate and its interval: by hand, by solving the defining equation, and by how often the interval holds the truth."""
+"""Win rate and its interval: by hand, by solving the defining equation, and by how often it contains the truth."""
 
 import math
 
 import pytest
 import torch
+from tensors import seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.win_rate import Z_95, wilson_interval, win_rate, win_scores
@@ -18,7 +19,7 @@ def test_ties_count_half():
 
 
 def test_a_policy_against_itself_wins_half_of_the_time():
-    rewards = torch.randn(50, generator=torch.Generator().manual_seed(0))
+    rewards = torch.randn(50, generator=seeded())
     rate, low, high = win_rate(rewards, rewards)
     assert rate == 0.5
     assert (low + high) / 2 == pytest.approx(0.5)
@@ -50,14 +51,14 @@ def coverage(scores: torch.Tensor, truth: float) -> float:
 
 @pytest.mark.parametrize("truth", [0.5, 0.7, 0.95])
 def test_it_holds_the_truth_in_95_of_100_cases(truth):
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     wins = (torch.rand(20_000, 100, generator=generator) < truth).double()
     assert coverage(wins, truth) == pytest.approx(0.95, abs=0.02)
 
 
 def test_with_ties_it_holds_the_truth_more_often_than_promised():
-    """Wins 0.5, ties 0.4, losses 0.1: the truth is 0.7, the scores vary less than wins and losses of that mean would."""
-    draws = torch.rand(20_000, 100, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    """Wins 0.5, ties 0.4, losses 0.1: the truth is 0.7, and the scores vary less than wins and losses would."""
+    draws = torch.rand(20_000, 100, generator=seeded(), dtype=torch.float64)
     scores = torch.where(draws < 0.5, 1.0, torch.where(draws < 0.9, 0.5, 0.0))
     assert 0.97 < coverage(scores, 0.7) < 1
 

@@ -1,20 +1,17 @@
 """Padded batches whose masks come from lengths, and orders that put like lengths together."""
 
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tensors import seeded
 
 from dpo_notes.pairs.batches import Batch, batches_of_like_length, collate, collate_pairs, in_order_of_length
 from dpo_notes.pairs.encode import EncodedPair
 
-LENGTHS = [int(length) for length in torch.randint(5, 100, (1000,), generator=torch.Generator().manual_seed(0))]
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+LENGTHS = [int(length) for length in torch.randint(5, 100, (1000,), generator=seeded())]
 
 
 def padding(lengths: list[int], batches: list[list[int]]) -> int:
@@ -23,7 +20,7 @@ def padding(lengths: list[int], batches: list[list[int]]) -> int:
 
 
 def test_a_batch_by_hand():
-    """Two pairs make four rows: both chosen, then both rejected. Responses begin after their prompt, padding is unmasked.
+    """Two pairs make four rows: both chosen, then both rejected. Only the tokens of responses are in the mask.
 
     Row by row, with 5 columns: 1 2|7 8 0, 3|9, 1 2|6, 3|5 4 5 0; flattened, the masked places are 2-4, 6, 12, 16-19.
     """
@@ -46,12 +43,8 @@ def test_every_token_is_found_again_whatever_its_id(rows):
         assert batch.input_ids[number, :length].tolist() == prompt + response
         assert batch.response_mask[number].nonzero().flatten().tolist() == list(range(len(prompt), length))
     assert batch.input_ids.shape[1] == max(len(prompt) + len(response) for prompt, response in rows)
-    assert torch.equal(
-        batch.response_mask.flatten()[batch.response_index], torch.ones(batch.response_mask.sum()).bool()
-    )
-    assert batch.input_ids.flatten()[batch.response_index].tolist() == [
-        token for response in responses for token in response
-    ]
+    assert batch.response_index.tolist() == batch.response_mask.flatten().nonzero().flatten().tolist()
+    assert batch.input_ids.flatten()[batch.response_index].tolist() == list(chain(*responses))
 
 
 def test_a_batch_moves_as_a_whole():

@@ -1,4 +1,4 @@
-"""Whatever a file asks for, the answer comes in time, in little memory and in one line: templates, tokenizers, configs, Parquet."""
+"""Chat templates and tokenizers that would run without end or fill the memory fail in time, with one line."""
 
 import json
 import os
@@ -36,16 +36,15 @@ def bounded_memory():
 
 
 def chat_pair(text: str = "Hi") -> PreferencePair:
-    user, good, bad = ([{"role": role, "content": said}] for role, said in [("user", text), *[("assistant", "")] * 2])
-    good[0]["content"], bad[0]["content"] = "Hello", "What?"
-    return PreferencePair(user, good, bad)
+    turns = [("user", text), ("assistant", "Hello"), ("assistant", "What?")]
+    return PreferencePair(*([{"role": role, "content": content}] for role, content in turns))
 
 
 # Chat templates.
 
 LOOPS = "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"
 GROW = "{% set n = namespace(x='ab') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x | length }}"
-FAIL, SLOW, LARGE = "refuses the messages (", "does not end within 0.3 seconds; expected", "asks for more than 1 GiB"
+FAIL, SLOW, LARGE = "refuses the messages (", "does not finish within 0.3 seconds; expected", "asks for more than 1 GiB"
 TEMPLATES = {
     "divides by zero": ("{{ 1 / 0 }}", FAIL + "division by zero)"),
     "adds text to a number": ("{{ 'a' + 1 }}", FAIL),
@@ -55,7 +54,7 @@ TEMPLATES = {
     "imports a file": ("{% import 'a.jinja' as a %}", FAIL + "no loader"),
     "extends a file": ("{% extends 'a.jinja' %}", FAIL + "no loader"),
     "undefined within undefined": ("{{ a.b.c }}", FAIL + "'a' is undefined)"),
-    "nothing but undefined": ("{{ mesages }}", "makes the same text of chosen and rejected"),
+    "nothing but undefined": ("{{ mesages }}", "gives chosen and rejected the same text"),
     "an unknown filter": ("{{ messages | shorten }}", FAIL),
     "loops in loops": (LOOPS, SLOW),
     "a power of a power": ("{{ (9 ** (9 ** 9)) % 10 }}", SLOW),
@@ -68,7 +67,7 @@ TEMPLATES = {
     "a width of ten billion": ("{{ '%10000000000d' % 1 }}", LARGE),
     "centred in ten billion": ("{{ 'a' | center(10**10) }}", LARGE),
     "text that doubles": (GROW, LARGE),
-    "ten million letters": ("{{ 'a' * 10**7 }}", "makes 10000000 characters of messages that should give"),
+    "ten million letters": ("{{ 'a' * 10**7 }}", "turns the messages into 10000000 characters; expected at most"),
     "ten megabytes long": ("a" * 10 * MEGABYTE, "is text of 10000000 characters; expected text of at most 1000000"),
     "nested ifs": ("{% if 1 %}" * 5000 + "{% endif %}" * 5000, FAIL),
     "nested brackets": ("{{ " + "[" * 20_000 + "]" * 20_000 + " }}", FAIL),
@@ -83,26 +82,26 @@ def talker(tiny_tokenizer, monkeypatch):
     return PreTrainedTokenizerFast(tokenizer_object=tiny_tokenizer.backend_tokenizer, eos_token="<|endoftext|>")
 
 
-def assert_one_line(call: Callable[[], object], told: str, *, seconds: float) -> None:
+def assert_one_line(call: Callable[[], object], message: str, *, seconds: float) -> None:
     start = time.process_time()
     with pytest.raises(InputError) as error:
         call()
     assert time.process_time() - start < seconds
-    assert told in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 600
+    assert message in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 600
     assert "expected" in str(error.value)
 
 
-@pytest.mark.parametrize(("template", "told"), TEMPLATES.values(), ids=TEMPLATES)
-def test_a_template_ends_in_time_and_in_memory_and_is_told_in_one_line(talker, template, told):
+@pytest.mark.parametrize(("template", "message"), TEMPLATES.values(), ids=TEMPLATES)
+def test_a_template_ends_in_time_and_in_memory_and_is_reported_in_one_line(talker, template, message):
     talker.chat_template = template
-    assert_one_line(lambda: render(talker, chat_pair()), f"the chat template {told}", seconds=5)
+    assert_one_line(lambda: render(talker, chat_pair()), f"the chat template {message}", seconds=5)
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "message"),
     [(LOOPS, SLOW), ("{{ lipsum(n=100000) }}", SLOW), ("{{ 1 / 0 }}", FAIL), ("{{ 'a' * 10**10 }}", LARGE)],
 )
-def test_a_template_ends_in_another_thread_too(talker, template, told):
+def test_a_template_ends_in_another_thread_too(talker, template, message):
     talker.chat_template, found = template, []
 
     def work() -> None:
@@ -114,26 +113,23 @@ def test_a_template_ends_in_another_thread_too(talker, template, told):
     thread = threading.Thread(target=work)
     thread.start()
     thread.join(30)
-    assert not thread.is_alive() and told in found[0]
+    assert not thread.is_alive() and message in found[0]
 
 
-def test_a_template_that_hangs_for_one_message_is_told_with_its_line(talker, tmp_path):
+def test_a_template_that_hangs_for_one_message_is_reported_with_its_line(talker, tmp_path):
     talker.chat_template = "{% if messages[0].content == 'x3' %}" + LOOPS + "{% endif %}" + chat.PLAIN_CHAT_TEMPLATE
-    rows = [
-        {"prompt": [{"role": "user", "content": f"x{number}"}]}
-        | {side: [{"role": "assistant", "content": side}] for side in ("chosen", "rejected")}
-        for number in range(6)
-    ]
+    answers = {side: [{"role": "assistant", "content": side}] for side in ("chosen", "rejected")}
+    rows = [{"prompt": [{"role": "user", "content": f"x{number}"}]} | answers for number in range(6)]
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(InputError, match=r"a\.jsonl, line 4: the chat template does not end within 0\.3 seconds"):
+    with pytest.raises(InputError, match=r"a\.jsonl, line 4: the chat template does not finish within 0\.3 seconds"):
         load_pairs(path, check=lambda pair: render(talker, pair))
     with pytest.warns(UserWarning, match="bad rows left out: 1 of 6"):
         assert len(load_pairs(path, check=lambda pair: render(talker, pair), on_bad_row="skip")) == 5
 
 
 def test_after_a_template_timers_handlers_and_limits_are_as_before(talker):
-    """SIGALRM is another's: pytest-timeout uses it. The processor's timer is set as it was, and memory is free again."""
+    """pytest-timeout uses SIGALRM. The processor's timer is set as it was, and memory is free again."""
     old = signal.signal(signal.SIGALRM, lambda *given: None)
     signal.setitimer(signal.ITIMER_REAL, 500)
     memory = resource.getrlimit(resource.RLIMIT_AS)
@@ -179,20 +175,18 @@ RUNAWAY = {
 }
 
 
-@pytest.mark.parametrize(("parts", "text", "told"), RUNAWAY.values(), ids=RUNAWAY)
-def test_a_tokenizer_that_panics_is_told_in_one_line_and_nothing_else_is_written(parts, text, told, capfd):
+@pytest.mark.parametrize(("parts", "text", "message"), RUNAWAY.values(), ids=RUNAWAY)
+def test_a_tokenizer_that_panics_is_reported_in_one_line_and_nothing_else_is_written(parts, text, message, capfd):
     tokenizer = words_tokenizer(**parts)
-    assert_one_line(lambda: token_ids(tokenizer, ["a", text]), told, seconds=5)
+    assert_one_line(lambda: token_ids(tokenizer, ["a", text]), message, seconds=5)
     assert capfd.readouterr() == ("", "")
 
 
 def test_a_tokenizer_that_tries_everything_is_given_up(monkeypatch):
-    """Each run of letters stays below the library's limit, and there are many. The text stays for a second, no longer."""
+    """Each run of letters stays below the library's own limit, but there are many."""
     monkeypatch.setattr(tokenizing, "SECONDS_AT_ONCE", 0.3)
     tokenizer = words_tokenizer(pre_tokenizer=pre_tokenizers.Split(Regex(r"(a+)+$"), "isolated"))
-    with pytest.raises(
-        InputError, match="the tokenizer did not turn 2 texts into tokens within 0 seconds; expected one"
-    ):
+    with pytest.raises(InputError, match="the tokenizer did not turn 2 texts into tokens within 0 seconds; expected"):
         token_ids(tokenizer, ["a", ALMOST * 100])
 
 

@@ -91,20 +91,20 @@ def test_prompt_and_response_together_are_the_whole_chat(tokenizer, template):
             assert prompt + response == expected
 
 
-def test_a_template_that_rewrites_the_prompt_is_told(tokenizer):
+def test_a_template_that_rewrites_the_prompt_is_reported(tokenizer):
     """This one writes the number of messages first: 1 for the prompt, 2 with the response."""
     tokenizer.chat_template = "{{ messages | length }}" + CHATML
-    with pytest.raises(InputError, match="writes the prompt in another way once the response follows"):
+    with pytest.raises(InputError, match="writes the prompt differently when a response follows"):
         render(tokenizer, PAIR)
 
 
-def test_a_template_that_refuses_the_messages_is_told_in_one_line(tokenizer):
+def test_a_template_that_refuses_the_messages_is_reported_in_one_line(tokenizer):
     tokenizer.chat_template = "{{ raise_exception('System role\nnot supported') }}"
     with pytest.raises(InputError, match=r"the chat template refuses the messages \(System role not supported\)"):
         render(tokenizer, TALK)
 
 
-def test_several_templates_without_default_are_told(tokenizer):
+def test_several_templates_without_default_are_reported(tokenizer):
     tokenizer.chat_template = {"tool_use": CHATML, "rag": CHATML}
     with pytest.raises(InputError, match="the tokenizer has no default chat template"):
         render(tokenizer, PAIR)
@@ -122,11 +122,7 @@ BAD_CHATS = {
     "system late": (chat("u: q", "s: s"), ANSWER, f"message 2 of prompt is from system, not from assistant; {ORDER}"),
     "system twice": (chat("s: s", "s: s"), ANSWER, f"message 2 of prompt is from system, not from user; {ORDER}"),
     "assistant first": (chat("a: a", "u: q"), ANSWER, f"message 1 of prompt is from assistant, not from user; {ORDER}"),
-    "user twice": (
-        chat("s: s", "u: q", "u: q"),
-        ANSWER,
-        f"message 3 of prompt is from user, not from assistant; {ORDER}",
-    ),
+    "user twice": (chat("u: q", "u: q"), ANSWER, f"message 2 of prompt is from user, not from assistant; {ORDER}"),
     "assistant last": (chat("u: q", "a: a"), ANSWER, f"prompt ends with a message from assistant; {ORDER}"),
     "no response": (chat("u: q"), [], f"chosen has messages from: nothing; {ONE}"),
     "user responds": (chat("u: q"), chat("u: a"), f"chosen has messages from: 'user'; {ONE}"),
@@ -139,9 +135,9 @@ BAD_CHATS = {
     "no role": (
         [{"from": "a", "value": "q"}],
         ANSWER,
-        f"message 1 of prompt has no role; there: 'from', 'value'; {KEYS}",
+        f"message 1 of prompt has no role; found: 'from', 'value'; {KEYS}",
     ),
-    "no content": (chat("u: q"), [{"role": "assistant"}], f"message 1 of chosen has no content; there: 'role'; {KEYS}"),
+    "no content": (chat("u: q"), [{"role": "assistant"}], f"message 1 of chosen has no content; found: 'role'; {KEYS}"),
     "null": ([{"role": "user", "content": None}], ANSWER, "the content of message 1 of prompt is null; expected text"),
     "parts": ([{"role": "user", "content": []}], ANSWER, "the content of message 1 of prompt is a list; expected text"),
     "half a pair": (
@@ -153,7 +149,7 @@ BAD_CHATS = {
 
 
 @pytest.mark.parametrize(("prompt", "chosen", "message"), BAD_CHATS.values(), ids=BAD_CHATS)
-def test_a_malformed_chat_is_told(prompt, chosen, message):
+def test_a_malformed_chat_is_reported(prompt, chosen, message):
     with pytest.raises(InputError) as error:
         PreferencePair(prompt, chosen, chat("a: b"))
     assert str(error.value) == message

@@ -31,40 +31,46 @@ def silence():
         yield
 
 
-def text(*fields: str) -> PreferencePair:
-    return PreferencePair(*fields)
-
-
 def spelled(tokenizer, pair: EncodedPair) -> tuple[str, str, str]:
     """The pair's tokens as text, with "." for the end of text."""
     return tuple(tokenizer.decode(ids).replace(END, ".") for ids in (pair.prompt, pair.chosen, pair.rejected))
 
 
 def test_prompt_and_responses_are_tokenized_apart_and_end_of_text_is_appended(tiny_tokenizer, silence):
-    [pair] = encode_pairs(tiny_tokenizer, [text("Where is Paris?", " In France.", "")], max_length=50)
+    [pair] = encode_pairs(tiny_tokenizer, [PreferencePair("Where is Paris?", " In France.", "")], max_length=50)
     prompt, response = tiny_tokenizer(["Where is Paris?", " In France."])["input_ids"]
     assert pair == EncodedPair(tuple(prompt), (*response, tiny_tokenizer.eos_token_id), (tiny_tokenizer.eos_token_id,))
     assert len(pair) == len(prompt) + len(response) + 1
 
 
 def test_spaces_that_end_a_prompt_go_to_its_responses(tiny_tokenizer, silence):
-    moved = [text("Where is Paris? ", "In France.", "Paris."), text("Where is Paris?  \n ", "No.", " No.")]
-    plain = [text("Where is Paris?", " In France.", " Paris."), text("Where is Paris?  \n", " No.", "  No.")]
+    moved = [
+        PreferencePair("Where is Paris? ", "In France.", "Paris."),
+        PreferencePair("Where is Paris?  \n ", "No.", " No."),
+    ]
+    plain = [
+        PreferencePair("Where is Paris?", " In France.", " Paris."),
+        PreferencePair("Where is Paris?  \n", " No.", "  No."),
+    ]
     assert encode_pairs(tiny_tokenizer, moved, max_length=50) == encode_pairs(tiny_tokenizer, plain, max_length=50)
 
 
 def test_a_token_that_would_straddle_the_border_is_cut_there_and_counted_in_one_warning(tiny_tokenizer):
     """ "The" is one token in "The film", so "Th" and "e film" part it; " a film" does not. Three of six responses."""
-    pairs = [text("Th", "e film", "."), text("Th", "e film", "e end"), text("Th", " a film", "?")]
-    with pytest.warns(UserWarning) as told:
+    pairs = [
+        PreferencePair("Th", "e film", "."),
+        PreferencePair("Th", "e film", "e end"),
+        PreferencePair("Th", " a film", "?"),
+    ]
+    with pytest.warns(UserWarning) as warned:
         encoded = encode_pairs(tiny_tokenizer, pairs, max_length=50)
-    assert [str(one.message).split(":")[0] for one in told] == ["3 of 6 responses"]
+    assert [str(one.message).split(":")[0] for one in warned] == ["3 of 6 responses"]
     assert spelled(tiny_tokenizer, encoded[0]) == ("Th", "e film.", "..")
 
 
 @pytest.mark.parametrize("prompt", ["", " ", "   "])
 def test_an_empty_prompt_becomes_the_beginning_of_text_and_its_spaces_are_kept(tiny_tokenizer, silence, prompt):
-    [pair] = encode_pairs(tiny_tokenizer, [text(prompt, "Paris", "Rome")], max_length=50)
+    [pair] = encode_pairs(tiny_tokenizer, [PreferencePair(prompt, "Paris", "Rome")], max_length=50)
     assert pair.prompt == (tiny_tokenizer.bos_token_id,)
     assert tiny_tokenizer.decode(pair.chosen) == prompt + "Paris" + END
 
@@ -72,9 +78,11 @@ def test_an_empty_prompt_becomes_the_beginning_of_text_and_its_spaces_are_kept(t
 def test_beginning_of_text_is_end_of_text_where_the_tokenizer_has_none_of_its_own(tiny_tokenizer):
     other = copy.deepcopy(tiny_tokenizer)
     other.add_special_tokens({"bos_token": "<s>"})
-    assert encode_pairs(other, [text("", "a", "b")], max_length=50)[0].prompt == (other.convert_tokens_to_ids("<s>"),)
+    assert encode_pairs(other, [PreferencePair("", "a", "b")], max_length=50)[0].prompt == (
+        other.convert_tokens_to_ids("<s>"),
+    )
     other.bos_token = None
-    assert encode_pairs(other, [text("", "a", "b")], max_length=50)[0].prompt == (other.eos_token_id,)
+    assert encode_pairs(other, [PreferencePair("", "a", "b")], max_length=50)[0].prompt == (other.eos_token_id,)
     assert encode_prompts(other, [""], max_length=50) == [(other.eos_token_id,)]
 
 
@@ -91,15 +99,13 @@ def beginner(tiny_tokenizer):
 def test_a_prompt_begins_as_its_tokenizer_begins_a_text_once(beginner, silence):
     """Not so the responses, which follow it; nor a second time after a chat template that writes it itself."""
     begin = beginner.bos_token_id
-    [pair] = encode_pairs(beginner, [text("Where is Paris?", " In France.", " In Spain.")], max_length=50)
+    [pair] = encode_pairs(beginner, [PreferencePair("Where is Paris?", " In France.", " In Spain.")], max_length=50)
     assert list(pair.prompt) == beginner("Where is Paris?")["input_ids"] == [begin, *pair.prompt[1:]]
     assert begin not in pair.chosen + pair.rejected
     assert encode_prompts(beginner, ["Where is Paris?", ""], max_length=50) == [pair.prompt, (begin,)]
     beginner.chat_template = "<s>{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
-    user, good, bad = (
-        {"role": r, "content": c} for r, c in (("user", "Hi"), ("assistant", "Hello"), ("assistant", "No"))
-    )
-    [chat] = encode_pairs(beginner, [PreferencePair([user], [good], [bad])], max_length=50)
+    turns = ([{"role": role, "content": role}] for role in ("user", "assistant", "assistant"))
+    [chat] = encode_pairs(beginner, [PreferencePair(*turns)], max_length=50)
     assert chat.prompt[0] == begin and begin not in chat.prompt[1:]
 
 
@@ -109,12 +115,7 @@ def test_a_prompt_begins_as_its_tokenizer_begins_a_text_once(beginner, silence):
         (8, ("abc", "wxyz", "w"), ("abc", "wxyz.", "w."), None),  # 3 + 5 = 8: fits
         (8, ("abcdef", "yz", "y"), ("bcdef", "yz.", "y."), (1, 0)),  # 6 + 3 = 9: the prompt loses 1
         (8, ("abcdef", "y", "yz"), ("bcdef", "y.", "yz."), (1, 0)),  # the longer response counts, on either side
-        (
-            8,
-            ("abcd", "wxyz", "w"),
-            ("abcd", "wxyz", "w."),
-            (0, 1),
-        ),  # 4 + 5: the prompt is down to half, so the response
+        (8, ("abcd", "wxyz", "w"), ("abcd", "wxyz", "w."), (0, 1)),  # 4 + 5: the prompt is down to half already
         (8, ("abcdef", "vwxyz", "v"), ("cdef", "vwxy", "v."), (1, 1)),  # 6 + 6: prompt down to 8 / 2 = 4, response to 4
         (8, ("abcdef", "vwx", "vwxyz"), ("cdef", "vwx.", "vwxy"), (1, 1)),  # the shorter response keeps its end
         (8, ("abcd", "vwxyz", "uvwxyz"), ("abcd", "vwxy", "uvwx"), (0, 2)),  # the prompt has 4 already
@@ -126,25 +127,25 @@ def test_a_prompt_begins_as_its_tokenizer_begins_a_text_once(beginner, silence):
 )
 def test_what_is_too_long_is_cut_by_the_rule(letters, max_length, pair, kept, cut):
     """Each letter is a token, and so is end of text, here "."."""
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        encoded = encode_pairs(letters, [text(*pair)], max_length=max_length)
+        encoded = encode_pairs(letters, [PreferencePair(*pair)], max_length=max_length)
     assert spelled(letters, encoded[0]) == kept
-    expected = (
-        []
-        if cut is None
-        else [
-            f"longer than {max_length} tokens: {cut[0]} of 1 prompts lost their beginning and {cut[1]} of 2 responses their end."
-        ]
-    )
-    assert [str(one.message) for one in told] == expected
+    lost = "longer than {} tokens: {} of 1 prompts lost their beginning and {} of 2 responses their end."
+    assert [str(one.message) for one in warned] == ([] if cut is None else [lost.format(max_length, *cut)])
 
 
 def test_one_warning_counts_all_cuts(letters):
-    pairs = [text("abcdef", "vwxyz", "v"), text("a", "b", "c"), text("abcd", "vwxyz", "uvwxyz")]
-    with pytest.warns(UserWarning, match="8 tokens: 1 of 3 prompts lost their beginning and 3 of 6 responses") as told:
+    pairs = [
+        PreferencePair("abcdef", "vwxyz", "v"),
+        PreferencePair("a", "b", "c"),
+        PreferencePair("abcd", "vwxyz", "uvwxyz"),
+    ]
+    with pytest.warns(
+        UserWarning, match="8 tokens: 1 of 3 prompts lost their beginning and 3 of 6 responses"
+    ) as warned:
         encode_pairs(letters, pairs, max_length=8)
-    assert len(told) == 1
+    assert len(warned) == 1
 
 
 LETTERS = st.text("abcdefgh", max_size=20)
@@ -153,9 +154,9 @@ LETTERS = st.text("abcdefgh", max_size=20)
 @given(st.tuples(LETTERS, LETTERS, LETTERS), st.integers(2, 24))
 @pytest.mark.filterwarnings("ignore:longer than")
 def test_a_cut_pair_obeys_the_rule_at_any_length(letters, fields, max_length):
-    """The prompt is cut at its beginning, the responses at their end, these only with the prompt at half; none in vain."""
-    [whole] = encode_pairs(letters, [text(*fields)], max_length=99)
-    [cut] = encode_pairs(letters, [text(*fields)], max_length=max_length)
+    """The prompt loses its beginning; the responses lose their end, only if the prompt is at half; nothing in vain."""
+    [whole] = encode_pairs(letters, [PreferencePair(*fields)], max_length=99)
+    [cut] = encode_pairs(letters, [PreferencePair(*fields)], max_length=max_length)
     assert cut.prompt == whole.prompt[len(whole.prompt) - len(cut.prompt) :] and cut.prompt
     assert cut.chosen == whole.chosen[: len(cut.chosen)] and cut.rejected == whole.rejected[: len(cut.rejected)]
     assert len(cut) == min(len(whole), max_length)
@@ -166,14 +167,18 @@ def test_a_cut_pair_obeys_the_rule_at_any_length(letters, fields, max_length):
 def test_megabytes_are_cut_before_they_are_tokenized_and_nothing_else_changes(tiny_tokenizer, monkeypatch):
     """Were each text of ten thousand letters tokenized whole, the tokens and the counts would be the same."""
     long, seen = "Where is Paris? " * 2000 + "No.", []
-    pairs = [text(long, " In France.", " No."), text("Where?", f" {long}", " No."), text(long, f" {long}", long)]
+    pairs = [
+        PreferencePair(long, " In France.", " No."),
+        PreferencePair("Where?", f" {long}", " No."),
+        PreferencePair(long, f" {long}", long),
+    ]
 
     def encoded() -> tuple[list[EncodedPair], list[tuple[int, ...]], list[str]]:
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             tokens = encode_pairs(tiny_tokenizer, pairs, max_length=64)
             prompts = encode_prompts(tiny_tokenizer, [long, "Where?"], max_length=64)
-        return tokens, prompts, [str(one.message) for one in told]
+        return tokens, prompts, [str(one.message) for one in warned]
 
     tokenize = encode_module.token_ids
 
@@ -192,12 +197,10 @@ def test_megabytes_are_cut_before_they_are_tokenized_and_nothing_else_changes(ti
 @given(st.text(), st.text(), st.text())
 @pytest.mark.filterwarnings("ignore:.*would straddle")
 def test_any_unicode_text_comes_back_from_its_tokens(tiny_tokenizer, prompt, chosen, rejected):
-    [pair] = encode_pairs(tiny_tokenizer, [text(prompt, chosen, rejected)], max_length=10_000)
+    [pair] = encode_pairs(tiny_tokenizer, [PreferencePair(prompt, chosen, rejected)], max_length=10_000)
     start = tiny_tokenizer.decode(pair.prompt).removeprefix("" if prompt.strip(" ") else END)
-    assert [start + tiny_tokenizer.decode(ids) for ids in (pair.chosen, pair.rejected)] == [
-        prompt + chosen + END,
-        prompt + rejected + END,
-    ]
+    texts = [start + tiny_tokenizer.decode(ids) for ids in (pair.chosen, pair.rejected)]
+    assert texts == [prompt + chosen + END, prompt + rejected + END]
 
 
 @pytest.mark.parametrize("name", ["prompt", "chosen", "rejected"])
@@ -224,7 +227,7 @@ def test_a_chat_template_may_end_each_turn_with_end_of_text(tiny_tokenizer):
 
 def test_two_tokens_are_the_least_room(letters):
     with pytest.raises(InputError, match="max_length is 1; expected at least 2 tokens"):
-        encode_pairs(letters, [text("a", "b", "c")], max_length=1)
+        encode_pairs(letters, [PreferencePair("a", "b", "c")], max_length=1)
 
 
 def test_no_pairs_and_no_prompts_are_no_tokens(letters, silence):
@@ -234,7 +237,7 @@ def test_no_pairs_and_no_prompts_are_no_tokens(letters, silence):
 
 def test_prompts_for_sampling_are_encoded_as_those_of_pairs(tiny_tokenizer, tiny_pairs, silence):
     prompts = [*(pair.prompt for pair in tiny_pairs), "", "  ", "Where is Rome? "]
-    pairs = encode_pairs(tiny_tokenizer, [text(prompt, "a", "b") for prompt in prompts], max_length=90)
+    pairs = encode_pairs(tiny_tokenizer, [PreferencePair(prompt, "a", "b") for prompt in prompts], max_length=90)
     assert encode_prompts(tiny_tokenizer, prompts, max_length=90) == [pair.prompt for pair in pairs]
 
 
@@ -245,14 +248,14 @@ def test_a_long_prompt_for_sampling_loses_its_beginning_and_is_counted(letters):
 
 
 def test_single_responses_are_encoded_as_those_of_pairs(tiny_tokenizer, tiny_pairs, silence):
-    pairs = [*tiny_pairs, text("", "Paris", "b"), text("Where is Rome?  ", "In Italy.", "b")]
+    pairs = [*tiny_pairs, PreferencePair("", "Paris", "b"), PreferencePair("Where is Rome?  ", "In Italy.", "b")]
     encoded = encode_responses(tiny_tokenizer, [p.prompt for p in pairs], [p.chosen for p in pairs], max_length=99)
     assert encoded == [(pair.prompt, pair.chosen) for pair in encode_pairs(tiny_tokenizer, pairs, max_length=99)]
     assert encode_responses(tiny_tokenizer, [], [], max_length=99) == []
 
 
 def test_a_single_response_is_cut_by_the_rule_without_regard_to_others(letters):
-    """8 tokens: 6 + 3 cost the prompt 1; 6 + 7 cost the prompt 2 and the response its last 3, end of text among them."""
+    """8 tokens: 6 + 3 cost the prompt 1; 6 + 7 cost the prompt 2 and the response its last 3, with end of text."""
     with pytest.warns(UserWarning, match="8 tokens: 2 of 2 prompts lost their beginning and 1 of 2 responses"):
         encoded = encode_responses(letters, ["abcdef", "abcdef"], ["yz", "uvwxyz"], max_length=8)
     spelt = [(letters.decode(prompt), letters.decode(response).replace(END, ".")) for prompt, response in encoded]

@@ -1,4 +1,4 @@
-"""Files as rows: the place of each row is right, and damage is told in one line."""
+"""Files as rows: the place of each row is right, and damage is reported in one line."""
 
 import csv
 import json
@@ -30,7 +30,7 @@ def message_of(path, data: bytes) -> str:
 
 
 def test_jsonl_counts_blank_lines_and_skips_them(tmp_path):
-    """Lines 1, 2 (blank), 3 (spaces), 4: rows stand on lines 1 and 4. The last line needs no line feed."""
+    """Lines 1, 2 (blank), 3 (spaces), 4: there are rows on lines 1 and 4. The last line needs no line feed."""
     path = tmp_path / "a.jsonl"
     rows = rows_of(path, ROW + b"\r\n\n  \t\n" + ROW)
     assert rows == [FileRow(f"{path}, line {number}", {"chosen": "a", "rejected": "b"}) for number in (1, 4)]
@@ -38,12 +38,11 @@ def test_jsonl_counts_blank_lines_and_skips_them(tmp_path):
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
 def test_only_a_line_feed_ends_a_line_of_jsonl(tmp_path, separator):
-    """Python's str.splitlines would break at each of these; in JSON some may stand in a text as they are."""
+    """Python's str.splitlines would break at each of these; in JSON some may occur unescaped."""
     text = f"before{separator}after"
     spelled = json.dumps(text, ensure_ascii=separator < " ")
-    assert [row.value for row in rows_of(tmp_path / "a.jsonl", f'{{"chosen": {spelled}}}\n'.encode())] == [
-        {"chosen": text}
-    ]
+    [row] = rows_of(tmp_path / "a.jsonl", f'{{"chosen": {spelled}}}\n'.encode())
+    assert row.value == {"chosen": text}
 
 
 @pytest.mark.parametrize(
@@ -83,8 +82,8 @@ def test_json_and_parquet_count_rows(tmp_path):
     assert list(read_rows(path)) == [FileRow(f"{path}, row {i + 1}", value) for i, value in enumerate(expected)]
 
 
-def test_parquet_decodes_no_column_that_nobody_reads(tmp_path):
-    """A time in nanoseconds has no Python type of its own; beside the responses it does no harm."""
+def test_parquet_decodes_no_column_that_is_not_used(tmp_path):
+    """A time in nanoseconds has no Python type of its own, but does no harm here."""
     times = pyarrow.array([1], pyarrow.timestamp("ns"))
     path = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"chosen": ["a"], "rejected": ["b"], "when": times}), path)
@@ -100,47 +99,28 @@ UTF8 = "expected UTF-8 text"
 LINE = "expected one object on the line"
 LIST = "expected a list of objects in the file (one object on each line is a .jsonl file)"
 CSV = b"chosen,rejected\na,b\n"
-COMMA, COLON, BYTE = "Expecting ',' delimiter", "Expecting ':' delimiter", "invalid start byte: 0xff"
+COMMA, COLON = "Expecting ',' delimiter", "Expecting ':' delimiter"
+BYTE = "not valid UTF-8 (invalid start byte: 0xff, byte"
 DAMAGE = {  # the file, and the beginning of what is told: the words of other libraries are left open
     "broken": (".jsonl", ROW + b'\n{"chosen": 1 2}\n' + ROW, f", line 2: broken JSON at column 14 ({COMMA}); {LINE}"),
     "cut off": (".jsonl", ROW + b'\n{"chosen"\n', f", line 2: broken JSON at column 10 ({COLON}); {LINE}"),
-    "not UTF-8": (
-        ".jsonl",
-        ROW + b'\n\n{"chosen": "\xff"}',
-        f", line 3: not valid UTF-8 ({BYTE}, byte 13 of the line); {UTF8}",
-    ),
-    "UTF-16": (
-        ".jsonl",
-        ROW.decode().encode("utf-16"),
-        f", line 1: not valid UTF-8 ({BYTE}, byte 1 of the line); {UTF8}",
-    ),
+    "not UTF-8": (".jsonl", ROW + b'\n\n{"chosen": "\xff"}', f", line 3: {BYTE} 13 of the line); {UTF8}"),
+    "UTF-16": (".jsonl", ROW.decode().encode("utf-16"), f", line 1: {BYTE} 1 of the line); {UTF8}"),
     "nested": (".jsonl", b"[" * 100_000, ", line 1: JSON beyond what can be read (maximum recursion depth"),
     "digits": (".jsonl", b"9" * 5000, ", line 1: JSON beyond what can be read (Exceeds the limit"),
     "JSON, broken": (".json", b"[{},\n {},,\n{}]\n", f", line 2: broken JSON at column 5 (Expecting value); {LIST}"),
     "JSON, lines": (".json", ROW + b"\n" + ROW, f", line 2: broken JSON at column 1 (Extra data); {LIST}"),
     "JSON, object": (".json", ROW, f": holds an object; {LIST}"),
-    "JSON, not UTF-8": (
-        ".json",
-        b'[\n{"a": "\xff"}]',
-        f", line 2: not valid UTF-8 ({BYTE}, byte 8 of the line); {UTF8}",
-    ),
-    "CSV, quote": (
-        ".csv",
-        CSV + b'"c,d\ne,f\n',
-        ", line 3: broken CSV in the row that starts here (unexpected end of data)",
-    ),
+    "JSON, not UTF-8": (".json", b'[\n{"a": "\xff"}]', f", line 2: {BYTE} 8 of the line); {UTF8}"),
+    "CSV, quote": (".csv", CSV + b'"c,d\ne,f\n', ", line 3: broken CSV in the row that starts here (unexpected end"),
     "CSV, fields": (".csv", CSV + b"c\n", ", line 3: field count 1; expected 2, as in the header"),
-    "CSV, not UTF-8": (".csv", CSV + b"c,\xff\n", f", line 3: not valid UTF-8 ({BYTE}, byte 3 of the line); {UTF8}"),
+    "CSV, not UTF-8": (".csv", CSV + b"c,\xff\n", f", line 3: {BYTE} 3 of the line); {UTF8}"),
     "CSV, twice": (
         ".csv",
         b"chosen,chosen\n",
-        ": more than one column 'chosen'; there: 'chosen', 'chosen'; expected one",
+        ": more than one column 'chosen'; found: 'chosen', 'chosen'; expected one",
     ),
-    "CSV, chat": (
-        ".csv",
-        CSV + b"\"[{'role': 'user'}]\",b\n",
-        ", line 3: chosen holds chat messages written out as text",
-    ),
+    "CSV, chat": (".csv", CSV + b"\"[{'role': 'user'}]\",b\n", ", line 3: chosen holds chat messages written as text"),
     "Parquet, broken": (".parquet", b"PAR1 nothing PAR1", ": broken Parquet ("),
     "Parquet, empty": (".parquet", b"", ": broken Parquet ("),
     "ending": (".txt", ROW, ": the name ends in '.txt'; expected one of .jsonl, .json, .csv, .parquet"),
@@ -148,25 +128,23 @@ DAMAGE = {  # the file, and the beginning of what is told: the words of other li
 
 
 @pytest.mark.parametrize(("kind", "data", "message"), DAMAGE.values(), ids=DAMAGE)
-def test_damage_is_told_with_its_file_and_line(tmp_path, kind, data, message):
-    told = message_of(tmp_path / f"a{kind}", data)
-    assert told.startswith(f"a{kind}{message}") and "; expected " in told and len(told) < 400
+def test_damage_is_reported_with_its_file_and_line(tmp_path, kind, data, message):
+    found = message_of(tmp_path / f"a{kind}", data)
+    assert found.startswith(f"a{kind}{message}") and "; expected " in found and len(found) < 400
 
 
-def test_parquet_text_that_is_not_utf8_is_told_with_its_row(tmp_path):
+def test_parquet_text_that_is_not_utf8_is_reported_with_its_row(tmp_path):
     """The second of two rows holds the byte 0xff, declared as text."""
     texts = pyarrow.Array.from_buffers(
         pyarrow.string(), 2, [None, pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pyarrow.py_buffer(b"a\xff")]
     )
     path = tmp_path / "a.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"chosen": texts, "rejected": ["b", "c"]}), path)
-    with pytest.raises(
-        InputError, match=r"a\.parquet, row 2: not valid UTF-8 \(invalid start byte\); expected UTF-8 text"
-    ):
+    with pytest.raises(InputError, match=r"a\.parquet, row 2: not valid UTF-8 \(invalid start byte\); expected UTF-8"):
         list(read_rows(path))
 
 
-def test_a_file_that_cannot_be_opened_is_told_in_one_line(tmp_path):
+def test_a_file_that_cannot_be_opened_is_reported_in_one_line(tmp_path):
     (tmp_path / "folder.jsonl").mkdir()
     with pytest.raises(InputError, match=r"folder\.jsonl: cannot be read \(.*directory"):
         list(read_rows(tmp_path / "folder.jsonl"))
@@ -176,9 +154,7 @@ def test_a_folder_gives_the_one_file_of_a_split(tmp_path):
     for name in ("train.jsonl", "test.parquet", "notes.md"):
         (tmp_path / name).touch()
     assert find_file(tmp_path, "test") == tmp_path / "test.parquet"
-    with pytest.raises(
-        InputError, match="no file for the split 'dev'; there: 'notes.md', 'test.parquet', 'train.jsonl'"
-    ):
+    with pytest.raises(InputError, match="no file for the split 'dev'; found: 'notes.md', 'test.parquet', 'train.json"):
         find_file(tmp_path, "dev")
     (tmp_path / "train.csv").touch()
     with pytest.raises(InputError, match="more than one file, 'train.jsonl', 'train.csv', for the split 'train'"):

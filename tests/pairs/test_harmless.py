@@ -32,7 +32,7 @@ def test_the_terminal_sees_one_line_without_commands(text, shown):
     assert for_terminal(text) == shown
 
 
-def test_what_a_model_says_keeps_its_lines_and_nothing_else():
+def test_the_text_of_a_model_keeps_its_lines_and_nothing_else():
     assert for_terminal("one\n\ttwo\r\x1b[1m", lines=True) == "one\n\ttwo\\r\\x1b[1m"
 
 
@@ -61,7 +61,7 @@ def test_an_answer_in_a_markdown_table_stays_in_its_cell(text):
     assert len(shown.splitlines()) == 1 and "<br>" in shown and "|" not in shown
 
 
-def test_markup_of_an_answer_is_shown_as_it_stands():
+def test_markup_of_an_answer_is_shown_and_not_applied():
     shown = for_markdown("**b** _i_ `c` [l](u) ![p](u) <b> & | $x$ ~~s~~ \\| # \x1b[1m")
     assert not set(shown) & set("*_`[]|$~!\\<>\x1b")
     assert "&#42;" in shown and "&lt;b&gt; &amp;" in shown

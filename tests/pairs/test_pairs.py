@@ -101,10 +101,10 @@ def test_a_pair_knows_where_it_was_read_and_equals_one_that_was_not(tmp_path, ki
 def test_duplicates_are_kept_and_counted_in_one_warning(tmp_path):
     rows = [{"prompt": "p", "chosen": c, "rejected": "z"} for c in "abaca"]
     write_jsonl(tmp_path / "a.jsonl", rows)
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning) as warned:
         assert [pair.chosen for pair in load_pairs(tmp_path / "a.jsonl")] == list("abaca")
     expected = "the first of 2 exact duplicates of earlier pairs (5 in all), which are kept"
-    assert [str(warning.message) for warning in told] == [f"{tmp_path}/a.jsonl, line 3: {expected}"]
+    assert [str(warning.message) for warning in warned] == [f"{tmp_path}/a.jsonl, line 3: {expected}"]
 
 
 def test_without_prompt_it_is_the_common_beginning_and_one_warning_says_how_it_was_cut(tmp_path):
@@ -113,14 +113,14 @@ def test_without_prompt_it_is_the_common_beginning_and_one_warning_says_how_it_w
     starts = {" Yes": turn, " Yes\n\nHuman: Bye": turn, " good": "Is it"}
     rows = [{"chosen": start + end, "rejected": f"{start} great"} for end, start in starts.items()]
     write_jsonl(tmp_path / "a.jsonl", rows)
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning) as warned:
         pairs = load_pairs(tmp_path / "a.jsonl")
     assert pairs == [PreferencePair(start, end, " great") for end, start in starts.items()]
     expected = (
         "no prompt column (rows: 3); the prompt is the beginning that chosen and rejected share, cut after the last "
         r"'\n\nAssistant:' in 2, with a later '\n\nHuman:' in a response in 1, at a word border in 1"
     )
-    assert [str(warning.message) for warning in told] == [f"{tmp_path}/a.jsonl: {expected}"]
+    assert [str(warning.message) for warning in warned] == [f"{tmp_path}/a.jsonl: {expected}"]
 
 
 def test_a_pair_is_immutable_and_hashable_and_keeps_messages_as_tuples():
@@ -135,20 +135,14 @@ def test_a_pair_is_immutable_and_hashable_and_keeps_messages_as_tuples():
 def test_a_folder_a_file_and_a_split(tmp_path):
     write_jsonl(tmp_path / "train.jsonl", [TEXTS | {"chosen": "train"}])
     write_csv(tmp_path / "test.csv", [TEXTS | {"chosen": "test"}])
-    loads = [
-        (tmp_path, None),
-        (str(tmp_path), "train"),
-        (tmp_path / "train.jsonl", None),
-        (tmp_path / "train.jsonl", "train"),
-    ]
-    assert [load_pairs(*load)[0].chosen for load in loads] == ["train"] * 4
+    file = tmp_path / "train.jsonl"
+    for load in ((tmp_path, None), (str(tmp_path), "train"), (file, None), (file, "train")):
+        assert load_pairs(*load)[0].chosen == "train"
     assert load_pairs(tmp_path, split="test")[0].chosen == "test"
-    with pytest.raises(
-        InputError, match="no file for the split 'dev'; there: 'test.csv', 'train.jsonl'; expected one of"
-    ):
+    with pytest.raises(InputError, match="no file for the split 'dev'; found: 'test.csv', 'train.jsonl'; expected one"):
         load_pairs(tmp_path, "dev")
     with pytest.raises(InputError, match=r"train\.jsonl: one file has no split 'test'; expected no split, or a folder"):
-        load_pairs(tmp_path / "train.jsonl", "test")
+        load_pairs(file, "test")
 
 
 def test_embedded_means_the_comparisons_of_the_repository(tmp_path, monkeypatch):
@@ -163,9 +157,7 @@ def test_embedded_means_the_comparisons_of_the_repository(tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     "name", ["", "./nothing", "no such", "a/b/c", "missing.jsonl", "far/missing.CSV", "x" * 5000 + "/é"]
 )
-def test_a_name_that_can_be_neither_file_nor_hub_name_is_told_at_once(tmp_path, monkeypatch, name):
+def test_a_name_that_can_be_neither_file_nor_hub_name_is_reported_at_once(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        InputError, match="no such file or folder; expected one, 'embedded' or a hub name|cannot be opened"
-    ):
+    with pytest.raises(InputError, match="no such file or folder; expected one, 'embedded' or a hub|cannot be opened"):
         load_pairs(name)

@@ -1,9 +1,9 @@
 """Comparisons held out for evaluation: about the asked share, and never a prompt on both sides."""
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tensors import seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.pairs.load import PreferencePair
@@ -11,12 +11,8 @@ from dpo_notes.pairs.split import hold_out
 
 
 def numbered(*prompts: object) -> list[PreferencePair]:
-    """One pair for each prompt, told apart by its number."""
+    """One pair for each prompt, distinguished by its number."""
     return [PreferencePair(str(prompt), str(number), "worse") for number, prompt in enumerate(prompts)]
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_a_tenth_of_ten_pairs_is_one():

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tensors import seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.policy_gradient import discounted_returns
@@ -18,7 +19,7 @@ def corridor():
 
 @pytest.fixture(scope="module")
 def logits(corridor):
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     return torch.randn(corridor.rewards.shape, generator=generator, dtype=torch.float64)
 
 
@@ -61,9 +62,7 @@ def test_no_episode_is_missing_and_none_is_there_twice(corridor, logits, episode
 
 def test_frequencies_of_sampled_episodes_are_their_probabilities(corridor, logits, episodes):
     n = 4000
-    sampled = sample_episodes(
-        corridor, logits, n_episodes=n, generator=torch.Generator().manual_seed(1), max_steps=STEPS
-    )
+    sampled = sample_episodes(corridor, logits, n_episodes=n, generator=seeded(1), max_steps=STEPS)
     likeliest = episode_logps(logits, episodes).argmax()
     p = episode_logps(logits, episodes)[likeliest].exp().item()
     mask = episodes.mask[likeliest]
@@ -93,7 +92,7 @@ def test_score_of_an_episode_is_the_gradient_of_its_log_probability(logits, epis
 
 
 def test_weighted_by_discounted_returns_they_average_to_minus_the_gradient_of_the_loss(corridor, logits):
-    played = sample_episodes(corridor, logits, n_episodes=50, generator=torch.Generator().manual_seed(2))
+    played = sample_episodes(corridor, logits, n_episodes=50, generator=seeded(2))
     baseline = torch.arange(len(logits)).double()
     returns = discounted_returns(played.rewards, played.mask, discount=DISCOUNT)
     weights = DISCOUNT ** torch.arange(returns.shape[1], dtype=torch.float64) * (returns - baseline[played.states])

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from intervals import deviations
+from tensors import doubles, seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.worlds.kitchen.episodes import episode_losses, learn, sample_episodes
@@ -19,13 +20,13 @@ def kitchen():
 @pytest.fixture(scope="module")
 def logits(kitchen):
     """A policy in the middle of learning: not uniform, far from certain."""
-    generator = torch.Generator().manual_seed(1)
+    generator = seeded(1)
     return torch.randn(kitchen.rewards.shape, generator=generator, dtype=torch.float64).mul(0.5).requires_grad_()
 
 
 @pytest.fixture(scope="module")
 def batches(kitchen, logits):
-    generator = torch.Generator().manual_seed(2)
+    generator = seeded(2)
     return [sample_episodes(kitchen, logits, n_episodes=BATCH, generator=generator) for _ in range(BATCHES)]
 
 
@@ -58,8 +59,8 @@ def test_an_episode_follows_the_tables_and_ends_once(kitchen, batches):
 
 def test_episodes_that_are_cut_say_so():
     world = read_map("C....M")
-    right = torch.tensor([-torch.inf, 0.0, -torch.inf, -torch.inf], dtype=torch.float64).repeat(6, 1)
-    generator = torch.Generator().manual_seed(0)
+    right = doubles(-torch.inf, 0.0, -torch.inf, -torch.inf).repeat(6, 1)
+    generator = seeded()
     whole = sample_episodes(world, right, n_episodes=3, generator=generator)
     cut = sample_episodes(world, right, n_episodes=3, generator=generator, max_steps=4)
     assert whole.finished.all() and whole.rewards.tolist() == [[0, 0, 0, 0, 100]] * 3
@@ -67,7 +68,7 @@ def test_episodes_that_are_cut_say_so():
 
 
 def test_same_generator_state_same_episodes(kitchen, logits, batches):
-    again = sample_episodes(kitchen, logits, n_episodes=BATCH, generator=torch.Generator().manual_seed(2))
+    again = sample_episodes(kitchen, logits, n_episodes=BATCH, generator=seeded(2))
     assert torch.equal(again.actions, batches[0].actions) and torch.equal(again.states, batches[0].states)
 
 
@@ -83,8 +84,8 @@ def test_mean_return_of_episodes_is_the_value_of_the_policy(kitchen, logits, bat
 def test_loss_of_one_lucky_step_by_hand():
     """Right with probability 1/2 eats the meat at once: -log(1/2) * 100."""
     world = read_map("CM")
-    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0], [0.0] * 4], dtype=torch.float64)
-    episodes = sample_episodes(world, logits, n_episodes=50, generator=torch.Generator().manual_seed(0))
+    logits = doubles([-torch.inf, 0.0, -torch.inf, 0.0], [0.0] * 4)
+    episodes = sample_episodes(world, logits, n_episodes=50, generator=seeded())
     losses = episode_losses(logits, episodes, torch.zeros(2, dtype=torch.float64))
     at_once = episodes.mask.sum(dim=1) == 1
     assert at_once.any() and not at_once.all()
@@ -92,8 +93,8 @@ def test_loss_of_one_lucky_step_by_hand():
 
 
 def test_sampled_gradient_agrees_with_the_exact_one_within_its_own_interval(kitchen, logits, batches, exact):
-    """4 standard errors in each of 60 components; the interval is sharp: the gradient stands 40 of them above 0, and a
-    discount of 0.89 for 0.9, a fault that still points uphill, is told apart."""
+    """4 standard errors in each of 60 components; the interval is sharp: the gradient is 40 of them above 0, and a
+    discount of 0.89 instead of 0.9, an error that still points uphill, is detected."""
     none = torch.zeros(len(logits), dtype=torch.float64)
     estimates = sampled_gradients(logits, batches, none)
     assert deviations(estimates, exact).abs().max() < 4
@@ -116,7 +117,7 @@ def test_a_baseline_changes_the_variance_and_not_the_mean(kitchen, logits, batch
 
 @pytest.mark.parametrize("baseline_rate", [0.0, 0.2])
 def test_the_learnt_policy_reaches_the_optimum(kitchen, baseline_rate):
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     *_, learnt = learn(kitchen, generator=generator, updates=120, learning_rate=0.1, baseline_rate=baseline_rate)
     best = optimal_values(kitchen)[kitchen.start].item()
     assert policy_values(kitchen, learnt)[kitchen.start].item() > 0.98 * best
@@ -128,7 +129,7 @@ def test_the_learnt_policy_reaches_the_optimum(kitchen, baseline_rate):
 
 
 def test_learning_yields_copies_and_repeats_with_its_seed(kitchen):
-    runs = [list(learn(kitchen, generator=torch.Generator().manual_seed(3), updates=3)) for _ in range(2)]
+    runs = [list(learn(kitchen, generator=seeded(3), updates=3)) for _ in range(2)]
     assert len(runs[0]) == 3 and not torch.equal(runs[0][0], runs[0][1])
     assert all(torch.equal(first, second) for first, second in zip(*runs))
 

@@ -4,13 +4,13 @@ import math
 from collections import Counter
 
 import pytest
-import torch
+from tensors import seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.worlds.reviews.exact_model import END, next_words, text_logp, words_of
 from dpo_notes.worlds.reviews.world import is_grammatical, sample_documents
 
-DOCUMENTS = sample_documents(300, generator=torch.Generator().manual_seed(3))
+DOCUMENTS = sample_documents(300, generator=seeded(3))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_text_by_hand(text, probability):
 
 
 def test_the_first_word_of_an_answer_by_hand():
-    """Curt 0.35: three of four forms begin with the country. Plain 0.4: three with the city. Polite 0.25: a greeting."""
+    """Curt 0.35: three of four forms start with the country. Plain 0.4: three with the city. Polite 0.25: greeting."""
     words = next_words("Where is Shanghai?")
     assert list(words)[:4] == [" Shanghai", " China", " It", " In"]
     assert words[" Shanghai"] == pytest.approx(0.4 * 3 / 4)
@@ -91,6 +91,6 @@ def test_every_document_is_possible():
 
 
 @pytest.mark.parametrize("text", ["Hello", "Shanghai is a city in France", "Shangha", "Where is Paris? France. "])
-def test_what_begins_no_document_is_said(text):
+def test_what_begins_no_document_is_refused(text):
     with pytest.raises(InputError, match="begins with"):
         next_words(text)

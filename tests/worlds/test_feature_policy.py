@@ -1,6 +1,7 @@
 """Policies with shared weights."""
 
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.optimum import optimal_policy
 from dpo_notes.worlds.finite.feature_policy import shared_descent, tilted
@@ -9,14 +10,14 @@ from dpo_notes.worlds.finite.world import population, preference_matrix, random_
 
 
 def test_with_the_reward_as_feature_the_tilt_by_one_over_beta_is_the_optimum():
-    world = random_world(5, generator=torch.Generator().manual_seed(0))
-    weights = torch.tensor([1 / 0.3], dtype=torch.float64)
+    world = random_world(5, generator=seeded())
+    weights = doubles(1 / 0.3)
     policy = tilted(world.ref_log_probs, world.reward[:, None], weights)
     torch.testing.assert_close(policy, optimal_policy(world.reward, world.ref_log_probs, beta=0.3))
 
 
 def test_with_a_weight_each_the_descent_ends_at_the_optimum():
-    world = random_world(4, generator=torch.Generator().manual_seed(0), ref_std=0.3)
+    world = random_world(4, generator=seeded(), ref_std=0.3)
     *_, last = shared_descent(
         population(world), world.ref_log_probs, torch.eye(4).double(), beta=1.0, learning_rate=5.0, steps=500
     )
@@ -24,11 +25,11 @@ def test_with_a_weight_each_the_descent_ends_at_the_optimum():
 
 
 def test_a_shared_weight_moves_a_response_that_is_never_compared():
-    """By hand: the second is always preferred to the first, so the weight rises; the third has the most of the feature."""
-    reference = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64).log()
-    draws = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
-    data = comparisons(preference_matrix(torch.tensor([0.0, 50.0, -50.0], dtype=torch.float64)), draws)
-    feature = torch.tensor([[0.0], [1.0], [5.0]], dtype=torch.float64)
+    """The second is always preferred to the first, so the weight rises, and the third has most of the feature."""
+    reference = doubles(0.6, 0.3, 0.1).log()
+    draws = doubles(0.5, 0.5, 0.0)
+    data = comparisons(preference_matrix(doubles(0.0, 50.0, -50.0)), draws)
+    feature = doubles([0.0], [1.0], [5.0])
     path = list(shared_descent(data, reference, feature, beta=1.0, learning_rate=1.0, steps=20))
     torch.testing.assert_close(path[0], reference)
     assert path[-1][2].exp() > 0.9

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.baselines import batch_mean, leave_one_out, no_baseline
 from dpo_notes.maths.errors import InputError
@@ -14,16 +15,16 @@ from dpo_notes.worlds.finite.world import FiniteWorld, random_world, response_lo
 
 @pytest.fixture
 def world():
-    return random_world(4, generator=torch.Generator().manual_seed(0))
+    return random_world(4, generator=seeded())
 
 
 @pytest.fixture
 def logits():
-    return torch.tensor([0.3, -0.5, 1.0, 0.2], dtype=torch.float64)
+    return doubles(0.3, -0.5, 1.0, 0.2)
 
 
 def every_row(logits, samples):
-    """(rows [4^samples, samples], the probability of each): all ways that so many samples can come out."""
+    """(rows [4^samples, samples], the probability of each): all possible outcomes of this many samples."""
     rows = torch.cartesian_prod(*[torch.arange(len(logits))] * samples).view(-1, samples)
     return rows, logits.log_softmax(0)[rows].sum(dim=1).exp()
 

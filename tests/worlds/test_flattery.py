@@ -18,7 +18,7 @@ def test_proxy_and_truth_part_at_the_flattery_alone():
     assert worth[answers.index(FLATTERY)] == SPOILT
 
 
-def test_the_best_policy_of_the_proxy_is_worth_less_than_the_reference_when_the_leash_is_long():
+def test_the_best_policy_of_the_proxy_is_worth_less_than_the_reference_when_beta_is_small():
     world, worth = proxy_world(), true_reward()
     long, right, none = (
         optimal_policy(world.reward, world.ref_log_probs, beta=beta).exp() @ worth for beta in (0.3, 1.7, 100)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from intervals import deviations
+from tensors import seeded
 
 from dpo_notes.worlds.reviews import grammar
 from dpo_notes.worlds.reviews import world as reviews
@@ -21,10 +22,6 @@ TEMPLATES = [
     *chain(*grammar.OPENINGS.values(), *grammar.REMARKS.values(), *grammar.VERDICTS.values()),
     *(grammar.CURT + grammar.PLAIN + grammar.GREETINGS + grammar.WISHES),
 ]
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_every_slot_of_a_template_has_words_and_every_list_of_words_has_a_slot():
@@ -47,6 +44,11 @@ def test_a_city_lies_in_one_country_and_a_country_in_one_region_with_others_to_c
     assert all(set(a).isdisjoint(b) for a, b in combinations(COUNTRIES.values(), 2))
     assert all(len(countries) > 1 for countries in COUNTRIES.values())
     assert set(COUNTRY_OF).isdisjoint(COUNTRY_OF.values())
+
+
+def test_every_word_with_a_value_can_be_written():
+    writable = " ".join([*TEMPLATES, *chain(*SLOTS.values())])
+    assert set(reviews.WORD_VALUE) <= set(re.findall("[a-z]+", writable.lower()))
 
 
 def test_filling_takes_bound_words_as_they_are_and_draws_the_others():
@@ -112,7 +114,7 @@ def test_filling_the_slots_again_gives_any_text_back(pieces):
 
 
 def in_alphabet(words: str, *, start: str, longest: int) -> set[str]:
-    """All grammatical texts of up to `longest` words of an alphabet (parted by |) after `start`, found by trying all."""
+    """All grammatical texts of up to `longest` words of an alphabet (separated by |) after `start`, by trying all."""
     alphabet = words.split("|")
     tried = chain(*(product(alphabet, repeat=length) for length in range(longest + 1)))
     return {text for text in (" ".join(pieces) for pieces in tried) if reviews.is_grammatical(start + text)}
@@ -195,7 +197,7 @@ def naive_is_grammatical(text: str) -> bool:
 
 
 def test_the_regular_expression_agrees_with_a_naive_parser_on_texts_with_a_word_or_sentence_changed():
-    """600 texts: one in four as written; else a word or sentence is replaced, dropped, doubled, or moved from another."""
+    """600 texts: one in four as written; else a word or sentence is replaced, dropped, doubled or inserted."""
     generator = seeded()
 
     def below(count: int) -> int:

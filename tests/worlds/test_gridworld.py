@@ -2,6 +2,7 @@ import itertools
 
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.worlds.kitchen.gridworld import (
@@ -26,7 +27,7 @@ def kitchen():
 
 @pytest.fixture
 def generator():
-    return torch.Generator().manual_seed(0)
+    return seeded()
 
 
 def random_logits(world, generator):
@@ -180,7 +181,7 @@ def test_optimal_values_grow_with_the_discount(kitchen):
 
 def test_value_of_a_policy_by_hand():
     """In CM, right with probability 1/2, else stay: V = 1/2 * 100 + 1/2 * 0.9 V, so V = 50 / 0.55."""
-    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf, 0.0], [0.0] * 4], dtype=torch.float64)
+    logits = doubles([-torch.inf, 0.0, -torch.inf, 0.0], [0.0] * 4)
     assert policy_values(read_map("CM"), logits, discount=0.9)[0].item() == pytest.approx(50 / 0.55)
 
 

@@ -1,9 +1,10 @@
-"""The help desk of the capstone: its file has the faults that it is said to have, and training on it is what it seems."""
+"""The help desk of the capstone: its file has the faults it should have, and training on it shows them."""
 
 from collections import Counter
 
 import pytest
 import torch
+from tensors import seeded
 
 from dpo_notes.maths.optimum import kl_divergence, optimal_policy
 from dpo_notes.worlds.reviews import world as reviews
@@ -52,18 +53,18 @@ def test_the_file_is_the_same_for_the_same_seed_and_another_for_another(desk, ro
     assert rows != judgements(desk, seed=1)
 
 
-def test_no_held_out_prompt_stands_in_the_file(desk, rows):
+def test_no_held_out_prompt_is_in_the_file(desk, rows):
     assert not {row.prompt for row in rows} & set(desk.prompts[-HELD_OUT:])
 
 
-def test_the_export_hung_on_one_row(rows):
+def test_the_export_got_stuck_on_one_row(rows):
     ((row, times), (_, next_times)) = Counter(rows).most_common(2)
     assert len(rows) == JUDGEMENTS + STUCK
     assert times >= STUCK > 10 * next_times
     assert "obviously" in row.chosen
 
 
-def test_one_rater_measures_and_the_others_read(rows):
+def test_one_rater_goes_by_length_and_the_others_read(rows):
     kept = rows[:JUDGEMENTS]
     for rater in RATERS:
         longer = [len(r.chosen.split()) >= len(r.rejected.split()) for r in kept if r.rater == rater]
@@ -72,7 +73,7 @@ def test_one_rater_measures_and_the_others_read(rows):
 
 
 def test_a_quarter_of_the_other_labels_is_wrong(desk, rows):
-    """Among pairs whose rewards differ by 2 or more, raters who never slip would choose the better one in 88% or more."""
+    """Among pairs whose rewards differ by 2 or more, raters without errors choose the better one in at least 88%."""
     found = []
     for row in rows[:JUDGEMENTS]:
         chosen, rejected = reviews.reward([row.prompt] * 2, [row.chosen, row.rejected]).tolist()
@@ -91,7 +92,7 @@ def test_the_reference_is_worth_the_mean_of_its_answers(desk):
 
 def test_no_weights_beat_the_optimal_policy_at_their_kl(desk):
     """J at any beta is at most that of the optimal policy."""
-    weights = torch.randn(len(desk.names), generator=torch.Generator().manual_seed(0), dtype=torch.float64) / 5
+    weights = torch.randn(len(desk.names), generator=seeded(), dtype=torch.float64) / 5
     found = worth(desk, weights)
     reward, reference = desk.reward[-HELD_OUT:], desk.ref_log_probs[-HELD_OUT:]
     best = optimal_policy(reward, reference, beta=0.5)

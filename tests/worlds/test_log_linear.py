@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from tensors import seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss
@@ -15,11 +16,11 @@ PAIR = {"chosen": 0, "rejected": 1}
 
 @pytest.fixture
 def features():
-    return torch.randn(200, 4, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.randn(200, 4, 2, generator=seeded(), dtype=torch.float64)
 
 
 def test_two_responses_by_hand():
-    """theta . phi is log 3 and 0: probabilities 3/4 and 1/4. At theta 0 the mean lies halfway, so the slope is |d|^2 / 2."""
+    """theta . phi is log 3 and 0: probabilities 3/4 and 1/4. At theta 0 the mean is halfway: slope |d|^2 / 2."""
     phi = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     probs = feature_log_probs(phi, torch.tensor([3.0, 7.0]).log()).exp()
     torch.testing.assert_close(probs, torch.tensor([0.75, 0.25]))
@@ -27,7 +28,7 @@ def test_two_responses_by_hand():
 
 
 def test_the_slope_is_autograds(features):
-    generator = torch.Generator().manual_seed(1)
+    generator = seeded(1)
     for phi in features[:20]:
         theta = torch.randn(2, generator=generator, dtype=torch.float64).requires_grad_()
         (gradient,) = torch.autograd.grad(feature_log_probs(phi, theta)[0], theta)
@@ -57,7 +58,7 @@ def test_the_path_is_that_of_plain_descent_on_the_dpo_loss(features):
     torch.testing.assert_close(dpo_path(phi, **PAIR, beta=0.7, learning_rate=0.3, steps=5), wanted)
 
 
-def test_the_margin_grows_at_every_step_whoever_falls(features):
+def test_the_margin_grows_at_every_step_whichever_response_falls(features):
     for phi in features[:50]:
         path = dpo_path(phi, **PAIR, beta=0.5, learning_rate=1.0, steps=10)
         assert ((path[:, 0] - path[:, 1]).diff() > 0).all()

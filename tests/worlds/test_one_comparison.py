@@ -4,14 +4,15 @@ from functools import partial
 
 import pytest
 import torch
+from tensors import doubles
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.worlds.finite.one_comparison import margin_paths, resting_margin
 from dpo_notes.worlds.finite.world import FiniteWorld, descend, fit_dpo
 
-BETAS = torch.tensor([0.05, 0.1, 0.5, 1.0, 2.0], dtype=torch.float64)
-HALF = torch.tensor([0.5, 0.5], dtype=torch.float64).log()
+BETAS = doubles(0.05, 0.1, 0.5, 1.0, 2.0)
+HALF = doubles(0.5, 0.5).log()
 SGD, ADAM = partial(torch.optim.SGD, lr=0.5), partial(torch.optim.Adam, lr=0.05)
 
 
@@ -47,7 +48,7 @@ def test_the_margins_of_the_curriculum():
     assert (adam.diff() < 0).all()
 
 
-def test_raters_who_disagree_are_met_at_the_resting_margin():
+def test_with_raters_who_disagree_the_margin_converges_to_the_resting_margin():
     """logit(0.8) = log 4."""
     rest = resting_margin(BETAS, probability=0.8)
     torch.testing.assert_close(rest, torch.tensor(4.0, dtype=torch.float64).log() / BETAS)
@@ -56,13 +57,13 @@ def test_raters_who_disagree_are_met_at_the_resting_margin():
 
 
 def test_the_resting_margin_is_where_the_population_loss_is_least():
-    world = FiniteWorld(torch.tensor([0.7, 0.3], dtype=torch.float64).log(), HALF)
+    world = FiniteWorld(doubles(0.7, 0.3).log(), HALF)
     logratios = fit_dpo(world, beta=0.5) - HALF
     wanted = resting_margin(BETAS[2:3], probability=0.7)[0]
     torch.testing.assert_close(logratios[0] - logratios[1], wanted, rtol=1e-6, atol=0)
 
 
-def test_there_is_no_rest_where_all_agree():
+def test_there_is_no_resting_margin_where_all_agree():
     assert resting_margin(BETAS, probability=1.0).isposinf().all()
     assert (margin_paths(BETAS, make_optimizer=SGD, steps=300).diff(dim=0) > 0).all()
 

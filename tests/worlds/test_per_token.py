@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tensors import doubles, seeded
 from torch.testing import assert_close
 
 from dpo_notes.maths.errors import InputError
@@ -16,7 +17,7 @@ def ones(world: FiniteWorld) -> torch.Tensor:
 
 @pytest.fixture
 def world() -> FiniteWorld:
-    return random_world(5, generator=torch.Generator().manual_seed(0))
+    return random_world(5, generator=seeded())
 
 
 def test_responses_of_one_token_have_the_optimum_and_the_loss_of_dpo(world):
@@ -31,15 +32,15 @@ def test_equal_lengths_divide_beta(world):
 
 
 def test_descent_on_all_comparisons_ends_at_the_formula(world):
-    tokens = torch.tensor([1.0, 2.0, 3.0, 2.0, 1.0], dtype=torch.float64)
+    tokens = doubles(1.0, 2.0, 3.0, 2.0, 1.0)
     found = minimise(lambda theta: loss_on_means(world, theta.log_softmax(0), tokens, beta=1.0), world.ref_log_probs)
     assert_close(found.log_softmax(0), optimum_on_means(world, tokens, beta=1.0), rtol=0, atol=1e-5)
 
 
 def test_the_optimum_is_a_distribution_and_of_two_equally_good_responses_the_longer_one_is_likelier():
-    reward = torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)
+    reward = doubles(1.0, 1.0, -1.0)
     world = FiniteWorld(reward, torch.full((3,), 1 / 3, dtype=torch.float64).log())
-    best = optimum_on_means(world, torch.tensor([2.0, 6.0, 4.0], dtype=torch.float64), beta=1.0)
+    best = optimum_on_means(world, doubles(2.0, 6.0, 4.0), beta=1.0)
     assert_close(best.exp().sum(), torch.tensor(1.0, dtype=torch.float64))
     assert best[1] > best[0]
 

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.loss_family import ipo_loss, robust_loss
@@ -25,12 +26,12 @@ BETA = 0.7
 
 @pytest.fixture
 def world():
-    return random_world(4, generator=torch.Generator().manual_seed(1))
+    return random_world(4, generator=seeded(1))
 
 
 def any_preferences(n, seed=0):
     """A matrix that no reward explains."""
-    upper = torch.rand(n, n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).triu(1)
+    upper = torch.rand(n, n, generator=seeded(seed), dtype=torch.float64).triu(1)
     return upper + (1 - upper.T).tril(-1) + torch.eye(n, dtype=torch.float64) / 2
 
 
@@ -88,7 +89,7 @@ def test_corrected_takes_flips_back():
 
 def test_a_finite_fit_exists_exactly_where_no_group_wins_always():
     draws = torch.full((3,), 1 / 3, dtype=torch.float64)
-    first_always = torch.tensor([[0.5, 1, 1], [0, 0.5, 0.7], [0, 0.3, 0.5]], dtype=torch.float64)
+    first_always = doubles([0.5, 1, 1], [0, 0.5, 0.7], [0, 0.3, 0.5])
     one_loss = first_always.clone()
     one_loss[0, 2], one_loss[2, 0] = 0.8, 0.2
     assert not has_finite_fit(first_always, draws)
@@ -107,4 +108,4 @@ def test_a_response_that_is_never_compared_keeps_its_logit(world):
 
 def test_preferences_that_do_not_sum_to_one_are_refused():
     with pytest.raises(InputError, match="sum to 1"):
-        comparisons(torch.full((2, 2), 0.6, dtype=torch.float64), torch.tensor([0.5, 0.5], dtype=torch.float64))
+        comparisons(torch.full((2, 2), 0.6, dtype=torch.float64), doubles(0.5, 0.5))

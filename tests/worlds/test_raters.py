@@ -4,32 +4,29 @@ import math
 
 import pytest
 import torch
+from tensors import doubles, seeded
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.worlds.finite.raters import Scales, draw_scales, feelings, private_scores, right_order_probability
 
-REWARD = torch.tensor([-1.0, 0.0, 2.0], dtype=torch.float64)
-
-
-def generator():
-    return torch.Generator().manual_seed(0)
+REWARD = doubles(-1.0, 0.0, 2.0)
 
 
 def test_scores_by_hand():
     """A severe rater of small words and a lenient one of strong words: 1 + 0.5 * felt, and 4 + 3 * felt."""
-    felt = torch.tensor([[1.0, 2.0], [1.0, 2.0]], dtype=torch.float64)
-    scales = Scales(*torch.tensor([[1.0, 4.0], [0.5, 3.0]], dtype=torch.float64))
+    felt = doubles([1.0, 2.0], [1.0, 2.0])
+    scales = Scales(*doubles([1.0, 4.0], [0.5, 3.0]))
     assert private_scores(felt, scales).tolist() == [[1.5, 2.0], [7.0, 10.0]]
 
 
-def test_without_spread_and_noise_every_rater_says_the_reward():
-    scales = draw_scales(4, offset_spread=0.0, gain_spread=0.0, generator=generator())
-    felt = feelings(REWARD, 4, noise=0.0, generator=generator())
+def test_without_spread_and_noise_every_score_is_the_reward():
+    scales = draw_scales(4, offset_spread=0.0, gain_spread=0.0, generator=seeded())
+    felt = feelings(REWARD, 4, noise=0.0, generator=seeded())
     assert torch.equal(private_scores(felt, scales), REWARD.expand(4, 3))
 
 
 def test_offsets_are_0_and_gains_1_on_average_with_the_spreads_that_were_asked_for():
-    scales = draw_scales(200_000, offset_spread=2.0, gain_spread=0.5, generator=generator())
+    scales = draw_scales(200_000, offset_spread=2.0, gain_spread=0.5, generator=seeded())
     assert scales.offset.mean().item() == pytest.approx(0, abs=0.02)
     assert scales.offset.std().item() == pytest.approx(2, rel=0.01)
     assert scales.gain.mean().item() == pytest.approx(1, rel=0.01)
@@ -38,9 +35,9 @@ def test_offsets_are_0_and_gains_1_on_average_with_the_spreads_that_were_asked_f
 
 
 def test_a_spread_scales_the_same_draws():
-    wide, narrow = (draw_scales(5, offset_spread=s, gain_spread=0.0, generator=generator()) for s in (3.0, 1.0))
+    wide, narrow = (draw_scales(5, offset_spread=s, gain_spread=0.0, generator=seeded()) for s in (3.0, 1.0))
     torch.testing.assert_close(wide.offset, 3 * narrow.offset)
-    loud, calm = (feelings(REWARD, 5, noise=s, generator=generator()) - REWARD for s in (3.0, 1.0))
+    loud, calm = (feelings(REWARD, 5, noise=s, generator=seeded()) - REWARD for s in (3.0, 1.0))
     torch.testing.assert_close(loud, 3 * calm)
 
 
@@ -54,7 +51,7 @@ def test_a_turned_scale_is_refused():
 )
 def test_a_negative_spread_is_refused(spreads):
     with pytest.raises(InputError, match="is -1.0; expected a number from 0"):
-        draw_scales(2, **spreads, generator=generator())
+        draw_scales(2, **spreads, generator=seeded())
 
 
 def test_the_better_one_wins_half_of_the_time_where_nothing_tells_them_apart():
@@ -64,21 +61,15 @@ def test_the_better_one_wins_half_of_the_time_where_nothing_tells_them_apart():
 @pytest.mark.parametrize(("offset_spread", "scores"), [(0.0, 1), (1.5, 1), (1.5, 4)])
 def test_the_probability_of_the_right_order_is_the_share_of_many_draws(offset_spread, scores):
     """Each of the 2n scores by another rater, or, without offsets, by the same one."""
-    count, at = 100_000, generator()
-    sides = [
-        feelings(torch.tensor([reward], dtype=torch.float64), count * scores, noise=1.0, generator=at).view(
-            count, scores
-        )
-        + draw_scales(count * scores, offset_spread=offset_spread, gain_spread=0.0, generator=at).offset.view(
-            count, scores
-        )
-        for reward in (1.2, 0.0)
-    ]
-    share = (sides[0].mean(dim=1) > sides[1].mean(dim=1)).double().mean().item()
-    expected = right_order_probability(
-        torch.tensor(1.2, dtype=torch.float64), noise=1.0, offset_spread=offset_spread, scores=scores
-    ).item()
-    assert share == pytest.approx(expected, abs=4 * math.sqrt(0.25 / count))
+    count, at = 100_000, seeded()
+    means = []
+    for reward in (1.2, 0.0):
+        felt = feelings(doubles(reward), count * scores, noise=1.0, generator=at).squeeze(1)
+        scales = draw_scales(count * scores, offset_spread=offset_spread, gain_spread=0.0, generator=at)
+        means.append((felt + scales.offset).view(count, scores).mean(dim=1))
+    share = (means[0] > means[1]).double().mean().item()
+    expected = right_order_probability(doubles(1.2), noise=1.0, offset_spread=offset_spread, scores=scores)
+    assert share == pytest.approx(expected.item(), abs=4 * math.sqrt(0.25 / count))
 
 
 @pytest.mark.parametrize("bad", [{"noise": 0.0}, {"noise": 1.0, "offset_spread": -1.0}, {"noise": 1.0, "scores": 0}])

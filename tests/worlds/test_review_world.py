@@ -1,4 +1,4 @@
-"""The review world: its documents come in the stated shares, its parser is exact, and its reward is what the raters feel."""
+"""The review world: its documents have the stated shares, its parser is exact, and its reward is the raters'."""
 
 import json
 import math
@@ -12,9 +12,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from intervals import deviations
+from tensors import seeded
 
 from dpo_notes.maths.errors import InputError
-from dpo_notes.worlds.reviews import grammar, words
+from dpo_notes.worlds.reviews import words
 from dpo_notes.worlds.reviews import world as reviews
 from dpo_notes.worlds.reviews.grammar import first_named
 from dpo_notes.worlds.reviews.words import COUNTRIES, COUNTRY_OF, REGION_OF
@@ -94,7 +95,7 @@ def test_prompt_and_response_make_the_text_and_only_facts_have_no_prompt(many):
 
 def test_prompts_come_in_the_shares_of_the_corpus_and_are_prompts():
     """Reviews 0.5 and answers 0.4 of the corpus: 5/9 and 4/9 of the prompts."""
-    prompts = sample_prompts(1000, generator=torch.Generator().manual_seed(1))
+    prompts = sample_prompts(1000, generator=seeded(1))
     assert all(map(is_prompt, prompts))
     assert_shares([first_named("film", prompt) is not None for prompt in prompts], {True: 5 / 9, False: 4 / 9})
 
@@ -104,11 +105,12 @@ def test_a_sample_of_the_corpus_has_at_least_600_different_words(many):
 
 
 def test_the_same_seed_writes_the_same_documents(many):
-    assert sample_documents(50, generator=torch.Generator().manual_seed(0)) == many[:50]
-    assert sample_documents(50, generator=torch.Generator().manual_seed(1)) != many[:50]
+    assert sample_documents(50, generator=seeded()) == many[:50]
+    assert sample_documents(50, generator=seeded(1)) != many[:50]
 
 
 REVIEW = "Is The Silent Harbour worth seeing? The Silent Harbour is a superb film. Every line felt good."
+MIXED = "I expected a superb film and saw a dull one."
 HAPPY = "Tell me about The Silent Harbour. What a superb film!"
 
 
@@ -123,7 +125,7 @@ HAPPY = "Tell me about The Silent Harbour. What a superb film!"
         "Rome is an industrial city in Italy.",
         f"{HAPPY} Every line felt good. I give it nine out of ten.",
         f"{HAPPY} Every line felt good. Every line felt good. Every line felt good.",
-        "Review of The Iron Clock: I expected a superb film and saw a dull one. My son loved the plot and hated the plot.",
+        f"Review of The Iron Clock: {MIXED} My son loved the plot and hated the plot.",
     ],
 )
 def test_texts_of_the_grammar_are_read(text):
@@ -206,7 +208,7 @@ def test_near_misses_are_not_read(text, why):
         ("", False),
     ],
 )
-def test_prompts_are_told_from_other_texts(text, expected):
+def test_prompts_are_reported_from_other_texts(text, expected):
     assert is_prompt(text) == expected
 
 
@@ -270,18 +272,6 @@ def test_the_moods_and_tones_of_documents_show_in_their_rewards(many):
     }
     assert mean["happy"] > 1 > mean["mixed"] > -1 > mean["unhappy"]
     assert mean["polite"] > mean["plain"] + 0.25 and mean["plain"] > mean["curt"] + 0.1
-
-
-def test_every_valued_word_can_be_written_by_the_grammar():
-    """No value waits for a word that never comes."""
-    everything = " ".join(template for group in _all_templates() for template in group)
-    slots = " ".join(word for words in reviews.SLOTS.values() for word in words)
-    assert set(reviews.WORD_VALUE) <= set(re.findall("[a-z]+", f"{everything} {slots}".lower()))
-
-
-def _all_templates() -> list[tuple[str, ...]]:
-    moods = (*grammar.OPENINGS.values(), *grammar.REMARKS.values(), *grammar.VERDICTS.values())
-    return [*moods, grammar.CURT, grammar.PLAIN, grammar.GREETINGS, grammar.WISHES]
 
 
 def test_names_and_titles_leave_the_raters_cold():

@@ -3,9 +3,9 @@
 from itertools import combinations
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tensors import doubles
 
 from dpo_notes.worlds.reviews import grammar
 from dpo_notes.worlds.reviews.text_kinds import ANSWER_KINDS, answer_world, manner_of, names_right_country, text_shares
@@ -81,7 +81,7 @@ def test_shares_by_hand():
     expected = {"curt": 0.25, "polite": 0.25, "happy": 0.25, "not grammatical": 0.25, "wrong": 0.25}
     shares = text_shares(texts)
     assert {name: share for name, share in shares.items() if share} == expected
-    weights = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64)
+    weights = doubles(0.1, 0.2, 0.3, 0.4)
     weighted = {"curt": 0.1, "polite": 0.2, "happy": 0.3, "not grammatical": 0.4, "wrong": 0.1}
     assert {name: share for name, share in text_shares(texts, weights=weights).items() if share} == weighted
     assert set(shares) == {"curt", "plain", "polite", "happy", "unhappy", "mixed", "wrong", "not grammatical"}

@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from tensors import doubles
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.loss_family import exo_loss, hinge_loss, ipo_loss, robust_loss, simpo_loss
@@ -21,7 +22,7 @@ def logit(p):
 
 
 def test_logratios_are_those_of_a_policy_with_this_margin():
-    margins = torch.tensor([-3.0, 0.0, 5.0], dtype=torch.float64)
+    margins = doubles(-3.0, 0.0, 5.0)
     first, second = answer_logratios(margins)
     torch.testing.assert_close(first.exp() / 2 + second.exp() / 2, torch.ones(3, dtype=torch.float64))
     torch.testing.assert_close(first - second, margins)

@@ -28,7 +28,7 @@ def test_a_tone_has_the_mean_and_spread_it_was_given():
     assert log_probs.logsumexp(-1).tolist() == pytest.approx([0, 0])
 
 
-def test_the_corpus_has_two_camps_of_their_sizes_and_nearly_nobody_between():
+def test_the_corpus_has_two_camps_of_their_sizes_and_hardly_anything_between():
     probs = corpus().exp()
     assert probs[TONES > 0].sum().item() == pytest.approx(SHARE_POLITE, abs=0.01)
     assert probs[TONES.abs() < 0.3].sum() < 0.01

@@ -7,7 +7,7 @@ import torch
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.optimum import kl_divergence, log_partition, optimal_policy
-from dpo_notes.worlds.finite.word_by_word import SHARE, WORTH, by_praise, every_answer
+from dpo_notes.worlds.finite.word_by_word import PRAISE_REWARD, PRAISE_SHARE, by_praise, every_answer
 
 
 def test_two_words_by_hand():
@@ -23,7 +23,7 @@ def test_putting_equals_together_changes_neither_z_nor_the_optimums_kl(beta):
     kls = []
     for world in (every_answer(9), by_praise(9)):
         assert log_partition(world.reward, world.ref_log_probs, beta=beta).item() == pytest.approx(
-            9 * math.log(1 - SHARE + SHARE * math.exp(WORTH / beta))
+            9 * math.log(1 - PRAISE_SHARE + PRAISE_SHARE * math.exp(PRAISE_REWARD / beta))
         )
         best = optimal_policy(world.reward, world.ref_log_probs, beta=beta)
         kls.append(kl_divergence(best, world.ref_log_probs).item())

@@ -1,6 +1,6 @@
-"""Policies that share: few weights for many responses, so that what is learnt about one moves the others too.
+"""Policies with shared parameters: few weights for many responses, so learning about one also moves the others.
 
-The smallest picture of a language model's shared parameters: each response has features, and the policy is the
+This is the smallest model of a language model's shared parameters: each response has features, and the policy is the
 reference, tilted along a weighted sum of them. (`log_linear` follows a single comparison from a uniform reference.)
 """
 
@@ -21,8 +21,8 @@ def tilted(
 ) -> Float[Tensor, "*batch responses"]:
     """Log-probabilities (nats) of the policy pi(y) proportional to pi_ref(y) * exp(weights . features(y)).
 
-    features: what is to be seen of each response, any numbers. weights: nats for one more of each.
-    Known value: the reference where all weights are 0; `optimal_policy` where weights . features = reward / beta.
+    features: of each response, any numbers. weights: nats per unit of each feature.
+    Known value: the reference if all weights are 0; `optimal_policy` if weights . features = reward / beta.
     """
     return (ref_log_probs + features @ weights).log_softmax(dim=-1)
 
@@ -38,9 +38,9 @@ def shared_descent(
 ) -> Iterator[Float[Tensor, " responses"]]:
     """Log-probabilities (nats) of a `tilted` policy at the reference, and after each step of gradient descent on DPO.
 
-    With one feature for each response and no other (the identity matrix) every response has a weight of its own.
+    With one feature for each response (the identity matrix), every response has a weight of its own.
     beta, learning_rate: above 0. Errors: those of `dpo_loss`.
-    Known value: never leaves the reference where each response is as often chosen as rejected.
+    Known value: it stays at the reference if each response is chosen as often as it is rejected.
     """
 
     def loss_of(weights: Tensor) -> Tensor:

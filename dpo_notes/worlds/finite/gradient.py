@@ -1,6 +1,6 @@
-"""The policy gradient of a finite world: in closed form, as a climb that follows it, and as estimated from samples.
+"""The policy gradient of a finite world: in closed form, as gradient ascent along it, and estimated from samples.
 
-The policy is a softmax with one logit for each response, and the gradient is the one with respect to these logits.
+The policy is a softmax with one logit for each response, and the gradient is with respect to these logits.
 """
 
 import math
@@ -19,11 +19,11 @@ from dpo_notes.worlds.finite.world import FiniteWorld
 def penalised_reward(
     world: FiniteWorld, log_probs: Float[Tensor, " responses"], *, beta: float
 ) -> Float[Tensor, " responses"]:
-    """The reward of each response less what its drift from the reference costs (reward).
+    """The reward of each response minus the price of its log-ratio to the reference (reward).
 
     a(y) = r(y) - beta * log(pi(y) / pi_ref(y))        (Ouyang et al. 2022, arXiv 2203.02155, Eq. 2)
 
-    log_probs: the policy (nats). beta: reward per nat, 0 or above; 0 leaves the reward as it is.
+    log_probs: the policy (nats). beta: reward per nat, 0 or above; with 0 it is the reward itself.
     Errors: InputError for a beta outside its range.
     Known value: the mean of a under the policy is J = E[r] - beta * KL(pi || pi_ref).
     """
@@ -38,7 +38,7 @@ def objective_gradient(
 
     dJ / d logit(y) = pi(y) * (a(y) - sum over z of pi(z) * a(z)), a = `penalised_reward`
 
-    It is E[a(y) * grad log pi(y)], summed over all responses, for d log pi(y) / d logit(z) = [y = z] - pi(z).
+    It is E[a(y) * grad log pi(y)], summed over all responses, with d log pi(y) / d logit(z) = [y = z] - pi(z).
     Errors: those of `penalised_reward`. Known value: it sums to 0; it is 0 at `optimal_policy`.
     """
     log_probs = logits.log_softmax(dim=0)
@@ -49,10 +49,10 @@ def objective_gradient(
 def climb(world: FiniteWorld, *, beta: float, learning_rate: float, steps: int) -> Float[Tensor, "points responses"]:
     """Log-probabilities (nats) of the reference, and after each of `steps` plain gradient steps on the logits.
 
-    logits <- logits + learning_rate * `objective_gradient`: what REINFORCE does with endlessly many samples a step.
+    logits <- logits + learning_rate * `objective_gradient`: REINFORCE with infinitely many samples per step.
 
     beta: reward per nat, 0 or above. learning_rate: above 0. Errors: InputError for either outside its range.
-    Known value: stays at the reference where all rewards are equal. With beta above 0 and patience: `optimal_policy`.
+    Known value: the reference if all rewards are equal. With beta above 0 and enough steps: `optimal_policy`.
     """
     check_positive("learning_rate", learning_rate)
     logits = world.ref_log_probs
@@ -71,15 +71,15 @@ def gradient_estimates(
     beta: float,
     baseline: Callable[[Tensor], Tensor] = no_baseline,
 ) -> Float[Tensor, "repeats responses"]:
-    """The estimate of `objective_gradient` that each row of sampled responses makes (reward per nat).
+    """The estimate of `objective_gradient` from each row of sampled responses (reward per nat).
 
     mean over the row's samples y of (a(y) - b) * grad log pi(y), a = `penalised_reward`        (Williams 1992)
 
-    logits: of the policy that sampled. responses: which ones it sampled, a row for each repetition of the experiment.
-    baseline: from the values a [repeats, samples] to b of that shape, as in `maths.baselines`.
+    logits: of the policy that sampled. responses: the sampled ones, a row for each repetition of the experiment.
+    baseline: maps the values a [repeats, samples] to b of that shape, as in `maths.baselines`.
     Errors: those of `penalised_reward` and of the baseline.
-    Known value: the mean over all possible rows, each with its probability, is `objective_gradient` where b does not
-    depend on the sample that it stands beside.
+    Known value: the mean over all possible rows, weighted by probability, is `objective_gradient` if each b does not
+    depend on its own sample.
     """
     log_probs = logits.log_softmax(dim=0)
     worth = penalised_reward(world, log_probs, beta=beta)[responses]
@@ -91,10 +91,10 @@ def gradient_estimates(
 def answers_at(
     logits: Float[Tensor, "points responses"], numbers: Float[Tensor, " samples"]
 ) -> Int[Tensor, "points samples"]:
-    """Which response each fixed random number picks under each policy: sampling with the chance taken out beforehand.
+    """Which response each fixed random number picks under each policy: sampling with the random numbers drawn before.
 
-    The probabilities lie side by side from 0 to 1, and a number picks the response that it falls upon. So a small
-    change of the logits leaves almost every pick as it was, and turns a few over: no slope, only jumps.
+    The probabilities lie side by side from 0 to 1, and a number picks the response that it falls on. So a small change
+    of the logits leaves almost all picks unchanged and flips a few: there is no slope, only jumps.
 
     numbers: from 0 up to, not including, 1, drawn once and kept.
     Known value: numbers 0.2 and 0.9 pick responses 0 and 1 of two equally likely ones.

@@ -1,7 +1,7 @@
-"""A policy that sees its responses through a few features: pi(y) is proportional to exp(theta . phi(y)).
+"""A policy that knows its responses by a few features only: pi(y) is proportional to exp(theta . phi(y)).
 
-Two parameters for four responses are enough for what GPT-2's millions do to far more texts: what moves one response moves
-all that look like it. So the chosen response can lose probability while the loss falls.
+Two parameters for four responses are enough to show what happens with GPT-2's millions: whatever moves one response
+also moves all similar ones. So the chosen response can lose probability while the loss falls.
 """
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from dpo_notes.maths.checks import check_positive
 from dpo_notes.maths.losses import dpo_gradient_weight
 
-# Answers to "Where is Paris?", as somebody sees them who knows courtesy and length, and no geography.
+# Answers to "Where is Paris?", by two features: courtesy and length. Geography is not among them.
 CHOSEN, REJECTED = "It is in France.", "France, obviously."
 ANSWERS = {
     CHOSEN: (0.1, 0.2),
@@ -38,9 +38,9 @@ def chosen_slope(
     """How log pi(chosen) changes along the direction of a DPO step on this pair, in nats per unit of step.
 
     slope = d . (phi_w - E_pi[phi]), d = phi_w - phi_l, the gradient of the log-ratio margin
-    Below 0, the chosen response loses probability although the margin grows; likelihood displacement (Razin et al. 2024,
-    arXiv 2410.08847). A step of length learning rate * beta * weight changes log pi(chosen) by that times the slope, to
-    first order.
+    If it is below 0, the chosen response loses probability although the margin grows: likelihood displacement (Razin et
+    al. 2024, arXiv 2410.08847). To first order, a step of length learning rate * beta * weight changes log pi(chosen)
+    by that length times the slope.
 
     chosen, rejected: rows of `features`. Known value: |d|^2 / 2 for two responses at theta = 0.
     """
@@ -63,7 +63,7 @@ def dpo_path(
     (Rafailov et al. 2023, arXiv 2305.18290, section 4; the normalising sum cancels in the margin.)
 
     beta, learning_rate: above 0. Errors: InputError for either outside its range.
-    Known value: the margin grows at every step, whatever the features, unless the two are equal in all of them.
+    Known value: the margin grows at every step, whatever the features, unless the two responses have the same ones.
     """
     check_positive("learning_rate", learning_rate)
     direction, theta = features[chosen] - features[rejected], torch.zeros_like(features[0])

@@ -1,7 +1,7 @@
-"""One comparison of two responses: where DPO takes a softmax policy, step by step, for many betas at once.
+"""One comparison of two responses: how DPO moves a softmax policy, step by step, for many betas at once.
 
-The reference is uniform and the policy a softmax over two logits, so that its log-ratio margin is the difference of the
-logits. A share `probability` of the raters prefers the first response, the others the second.
+The reference is uniform and the policy is a softmax over two logits, so its log-ratio margin is the difference of the
+logits. A share `probability` of the raters prefers the first response, the others prefer the second.
 """
 
 from collections.abc import Callable
@@ -27,9 +27,9 @@ def margin_paths(
     loss = p * (-log sigma(beta * margin)) + (1 - p) * (-log sigma(-beta * margin))
     d loss / d logit 1 = beta * (sigma(beta * margin) - p), and minus that for logit 2
 
-    betas: each above 0; every one has its own two logits. make_optimizer: from a list of parameters to an optimizer that
-    treats each number by itself, such as `lambda p: torch.optim.SGD(p, lr=0.5)`. steps: 0 or more. probability: p, from 0
-    to 1. Errors: InputError for a beta or probability outside its range.
+    betas: each above 0, with two logits of its own. make_optimizer: takes a list of parameters and returns an optimizer
+    that updates each number separately, such as `lambda p: torch.optim.SGD(p, lr=0.5)`. steps: 0 or more. probability:
+    p, from 0 to 1. Errors: InputError for a beta or probability outside its range.
     Known value: 0 at the start; learning rate * beta after one plain step with p = 1.
     """
     _check(betas, probability)
@@ -46,12 +46,12 @@ def margin_paths(
 
 
 def resting_margin(betas: Float[Tensor, " betas"], *, probability: float) -> Float[Tensor, " betas"]:
-    """The log-ratio margin (nats) at which the mean loss is least, for each beta.
+    """The log-ratio margin (nats) with the lowest mean loss, for each beta.
 
-    margin = logit(p) / beta, where sigma(beta * margin) = p: the policy's implicit rewards then predict the raters.
+    margin = logit(p) / beta, where sigma(beta * margin) = p: there, the policy's implicit rewards predict the raters.
 
     Arguments and errors as in `margin_paths`.
-    Known value: 0 for p = 1/2; infinite for p = 1, where no margin is enough.
+    Known value: 0 for p = 1/2; infinite for p = 1, where a larger margin is always better.
     """
     _check(betas, probability)
     return torch.tensor(probability, dtype=betas.dtype).logit() / betas

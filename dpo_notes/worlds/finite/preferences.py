@@ -1,6 +1,6 @@
-"""Comparisons that no reward need explain: any matrix of preferences, and the policy that a loss makes of it.
+"""Comparisons that need not follow from a reward: any matrix of preferences, and the policy that a loss fits to it.
 
-`preferences[i, j]` is the probability that response i is preferred to response j, so that it and its transpose sum to 1.
+`preferences[i, j]` is the probability that response i is preferred to response j, so it and its transpose sum to 1.
 Bradley-Terry is the special case `preference_matrix(reward)`.
 """
 
@@ -21,39 +21,40 @@ Preferences = Float[Tensor, "responses responses"]
 def cycle(strength: float = 0.8) -> Preferences:
     """Rock, paper, scissors: each of three responses is preferred to the next one with probability `strength`.
 
-    Known value: at 0.5 every preference is a coin.
+    Known value: at 0.5 every preference is a fair coin.
     """
     check_fraction("strength", strength, below=1 + 1e-12)
-    ahead = torch.roll(torch.eye(3, dtype=torch.float64), 1, dims=1)  # [i, i + 1]: i is compared with the one it beats
+    ahead = torch.roll(torch.eye(3, dtype=torch.float64), 1, dims=1)  # [i, i + 1]: i against the one it beats
     return 0.5 * torch.eye(3, dtype=torch.float64) + strength * ahead + (1 - strength) * ahead.T
 
 
 def flipped(preferences: Preferences, *, flips: float) -> Preferences:
-    """The preferences that one sees when a share of the labels is turned round: (1 - e) * P + e * P transposed.
+    """The preferences observed when a share of the labels is flipped: (1 - e) * P + e * P transposed.
 
-    flips: e, from 0 up to, not including, 0.5. Known value: a sure preference, 1, is seen as 1 - e.
+    flips: e, from 0 up to, not including, 0.5. Known value: a certain preference, 1, becomes 1 - e.
     """
     check_fraction("flips", flips, below=0.5)
     return (1 - flips) * preferences + flips * preferences.T
 
 
 def corrected(preferences: Preferences, *, flips: float) -> Preferences:
-    """The preferences before a share of the labels was turned round: (P - e) / (1 - 2 e), the way back from `flipped`.
+    """The preferences before a share of the labels was flipped: (P - e) / (1 - 2 e), the inverse of `flipped`.
 
-    Below 0 or above 1 where fewer labels were turned round than is assumed: then nothing sends such labels.
-    flips: e, from 0 up to, not including, 0.5. Known value: seen as 1 - e, a preference was sure, 1.
+    They can be below 0 or above 1 if fewer labels were flipped than assumed; then no preferences explain the labels.
+    flips: e, from 0 up to, not including, 0.5. Known value: an observed preference of 1 - e was certain, 1.
     """
     check_fraction("flips", flips, below=0.5)
     return (preferences - flips) / (1 - 2 * flips)
 
 
 def has_finite_fit(preferences: Preferences, draws: Float[Tensor, " responses"]) -> bool:
-    """Whether some finite rewards explain the comparisons best by Bradley-Terry; else a loss like DPO's pushes for ever.
+    """Whether the best Bradley-Terry rewards are finite. If they are not, a loss like DPO's never stops pushing.
 
-    They exist where for every group of responses, sum over i in it and j outside of mu(i) * mu(j) * P(j over i) > 0: no group
-    always (or, after a correction, more than always) wins against the rest. (Ford 1957, with probabilities for counts.)
+    They are finite if for every group of responses, the sum over i in it and j outside of mu(i) * mu(j) * P(j over i)
+    is above 0: no group always wins against the rest (or, after a correction, more than always). (Ford 1957, with
+    probabilities for counts.)
 
-    draws: mu, above 0 for every response; at most some twenty responses, as all groups are tried.
+    draws: mu, above 0 for every response; at most about twenty responses, as all groups are tried.
     Known value: True for Bradley-Terry preferences; False where one response is always preferred.
     """
     count = len(draws)
@@ -68,13 +69,13 @@ def win_rates(preferences: Preferences, draws: Float[Tensor, " responses"]) -> F
 
     q(y) = sum over z of mu(z) * P(y over z)
 
-    draws: mu, the probability with which each response is drawn. Known value: 1/2 for each one of a fair cycle.
+    draws: mu, the probability of drawing each response. Known value: 1/2 for each one of a fair cycle.
     """
     return preferences @ draws
 
 
 def comparisons(preferences: Preferences, draws: Float[Tensor, " responses"]) -> Population:
-    """All comparisons of two responses drawn from `draws`, with their probabilities: an endless data set.
+    """All comparisons of two responses drawn from `draws`, with their probabilities: an infinite data set.
 
     weight(i over j) = 2 * mu(i) * mu(j) * P(i over j), and mu(i)^2 for a response drawn twice
 
@@ -94,7 +95,7 @@ def comparisons(preferences: Preferences, draws: Float[Tensor, " responses"]) ->
 def comparison_loss(
     data: Population, logratios: Float[Tensor, " responses"], *, beta: float, loss_fn: Callable = dpo_loss
 ) -> Float[Tensor, ""]:
-    """The mean of a loss over all comparisons, at a policy's log-ratios (nats); in the unit of the loss.
+    """The mean of a loss over all comparisons, at a policy's log-ratios (nats), in the unit of the loss.
 
     loss_fn: `dpo_loss`, or any loss of paired log-ratios. Errors: those of loss_fn.
     Known value: log 2 for DPO where the policy is the reference.
@@ -105,10 +106,10 @@ def comparison_loss(
 def fit_policy(
     data: Population, ref_log_probs: Float[Tensor, " responses"], *, beta: float, loss_fn: Callable = dpo_loss
 ) -> Float[Tensor, " responses"]:
-    """Log-probabilities (nats) of the softmax policy with the least `comparison_loss`, found from the reference on.
+    """Log-probabilities (nats) of the softmax policy with the lowest `comparison_loss`, starting from the reference.
 
-    beta: of the loss, above 0. loss_fn: a smooth loss of paired log-ratios with a minimum (`has_finite_fit`); without one, the
-    walk goes on until its numbers mean nothing. A response that is never compared keeps its logit: the loss has no slope there.
+    beta: of the loss, above 0. loss_fn: a smooth loss of paired log-ratios with a minimum (`has_finite_fit`); without a
+    minimum the result is meaningless. A response that is never compared keeps its logit: the loss has no slope there.
     Errors: those of loss_fn. Known value: `finite.fit_dpo` for the population of a finite world.
     """
 

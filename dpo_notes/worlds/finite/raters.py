@@ -1,4 +1,4 @@
-"""Raters with private scales: each feels a response, more or less exactly, and says a number on their own scale."""
+"""Raters with private scales: each feels how good a response is, with noise, and gives a score on their own scale."""
 
 import math
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Scales(NamedTuple):
     """How each rater turns a feeling into a number: score = offset + gain * feeling."""
 
     offset: Float[Tensor, " raters"]  # above 0 for a lenient rater
-    gain: Float[Tensor, " raters"]  # above 0; above 1 for a rater of strong words
+    gain: Float[Tensor, " raters"]  # above 0; above 1 for a rater who exaggerates
 
 
 def draw_scales(count: int, *, offset_spread: float, gain_spread: float, generator: torch.Generator) -> Scales:
@@ -27,7 +27,7 @@ def draw_scales(count: int, *, offset_spread: float, gain_spread: float, generat
     offset_spread: standard deviation, in units of reward, 0 or more. gain_spread: that of the logarithm of the gain, 0
     or more. The same generator state gives the same z and z', whatever the spreads. Raises InputError for a negative
     spread.
-    Known value: with both spreads 0 every rater says what they feel.
+    Known value: with both spreads 0 every score equals the feeling.
     """
     check_fraction("offset_spread", offset_spread, below=math.inf)
     check_fraction("gain_spread", gain_spread, below=math.inf)
@@ -40,7 +40,7 @@ def feelings(
 ) -> Float[Tensor, "raters responses"]:
     """What each of `count` raters feels about each response, in units of reward, float64: reward + noise * z.
 
-    noise: standard deviation of what is different every time, 0 or more. The same generator state gives the same z.
+    noise: standard deviation of the noise in each feeling, 0 or more. The same generator state gives the same z.
     Raises InputError for a negative noise. Known value: the reward itself where noise is 0.
     """
     check_fraction("noise", noise, below=math.inf)
@@ -48,9 +48,9 @@ def feelings(
 
 
 def private_scores(felt: Float[Tensor, "raters responses"], scales: Scales) -> Float[Tensor, "raters responses"]:
-    """The number that each rater says for each response: offset + gain * feeling, in that rater's own unit.
+    """The score that each rater gives each response: offset + gain * feeling, in that rater's own unit.
 
-    Raises InputError for a gain that is not above 0: such a rater would have the better response at the bottom.
+    Raises InputError for a gain that is not above 0, as such a rater would score the better response lower.
     Known value: feelings 1 and 2 become 7 and 10 for offset 4 and gain 3.
     """
     if not (scales.gain > 0).all():
@@ -61,11 +61,11 @@ def private_scores(felt: Float[Tensor, "raters responses"], scales: Scales) -> F
 def right_order_probability(
     difference: Float[Tensor, "*pairs"], *, noise: float, offset_spread: float = 0.0, scores: int = 1
 ) -> Float[Tensor, "*pairs"]:
-    """Probability that the first of two responses comes out above the second, from 0 to 1; all gains are 1.
+    """Probability that the first of two responses scores higher than the second, from 0 to 1; all gains are 1.
 
     P = Phi(sqrt(n) * difference / sqrt(2 * (noise^2 + offset_spread^2))), Phi the standard normal distribution function
-    For one rater who compares, offset_spread is 0, because the rater's offset is in both (Thurstone 1927, "A law of
-    comparative judgment", Case V). Otherwise each response has the mean of n scores, all 2n by different raters.
+    If one rater compares both, use offset_spread 0, because that rater's offset is in both scores (Thurstone 1927, "A
+    law of comparative judgment", Case V). Otherwise each response has the mean of n scores, all by different raters.
 
     difference: reward of the first minus that of the second. noise: above 0. scores: n, 1 or more.
     Raises InputError for values out of range.

@@ -1,6 +1,6 @@
-"""A corpus in which two camps speak, one curt and one polite, and a speaker who has a single tone to fit to it.
+"""A corpus of two camps, one curt and one polite, and a speaker who has to fit a single tone to it.
 
-Tones lie on a line from curt to polite. It is cut into points so close together that every integral is a sum.
+Tones lie on a line from curt to polite, as a grid so fine that every integral is a sum.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import Tensor
 from dpo_notes.worlds.finite.world import descend
 
 TONES = torch.linspace(-10, 10, 401, dtype=torch.float64)
-CURT, POLITE = -2.0, 2.0  # the middle of each camp
+CURT, POLITE = -2.0, 2.0  # the centre of each camp
 CAMP_SPREAD, SHARE_POLITE = 0.4, 0.6
 
 
@@ -26,7 +26,7 @@ def one_tone(mean: Float[Tensor, "*batch"], spread: Float[Tensor, "*batch"]) -> 
 
 
 def corpus() -> Float[Tensor, " tones"]:
-    """Log-probabilities (nats) of the corpus: 40% of it speak as the curt do, 60% as the polite, hardly any in between."""
+    """Log-probabilities (nats) of the corpus: 40% of it is curt, 60% is polite, and hardly anything is in between."""
     means, shares = torch.tensor([[CURT, POLITE], [1 - SHARE_POLITE, SHARE_POLITE]], dtype=torch.float64)
     camps = one_tone(means, torch.full_like(means, CAMP_SPREAD))
     return torch.logsumexp(camps + shares.log()[:, None], dim=0)
@@ -35,7 +35,7 @@ def corpus() -> Float[Tensor, " tones"]:
 def mean_and_spread(
     log_probs: Float[Tensor, "*batch tones"],
 ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-    """(mean, standard deviation) of a distribution over TONES. Known value: those given to `one_tone`, if well inside."""
+    """(mean, standard deviation) of a distribution over TONES. Known value: those given to `one_tone`."""
     probs = log_probs.exp()
     mean = probs @ TONES
     return mean, (probs * (TONES - mean[..., None]) ** 2).sum(dim=-1).sqrt()
@@ -44,10 +44,10 @@ def mean_and_spread(
 def fit_one_tone(
     divergence: Callable[[Float[Tensor, " tones"]], Float[Tensor, ""]], *, mean: float, spread: float
 ) -> tuple[float, float]:
-    """(mean, spread) of the speaker for whom a divergence is least, walking downhill from the given one.
+    """(mean, spread) of the speaker with the lowest divergence, by descent from the given one.
 
-    divergence: from the speaker's log-probabilities to nats, such as `lambda q: kl_divergence(corpus(), q)`. Where it has
-    several valleys, the one that is found depends on the start.
+    divergence: from the speaker's log-probabilities to nats, such as `lambda q: kl_divergence(corpus(), q)`. If it has
+    several minima, the start decides which one is found.
     """
     start = torch.tensor([mean, spread], dtype=torch.float64)
     start[1] = start[1].log()  # so that the spread stays above 0
@@ -58,7 +58,7 @@ def fit_one_tone(
 
 
 def _lbfgs(parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """Fewer steps than `finite.minimise` takes: two parameters are soon found, and a click is to answer at once."""
+    """Fewer steps than in `finite.minimise`: two parameters converge fast, and an explorer should answer at once."""
     return torch.optim.LBFGS(
         parameters, max_iter=40, tolerance_grad=1e-9, tolerance_change=1e-12, line_search_fn="strong_wolfe"
     )

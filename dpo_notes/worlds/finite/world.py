@@ -1,7 +1,7 @@
-"""One prompt with finitely many responses: every sum over responses is a real sum, so theory can be met to the last digit.
+"""One prompt with finitely many responses: expectations are finite sums, so theory can be checked to the last digit.
 
-Three roads lead to the optimal policy of the KL-constrained objective: `ascend_objective`, which climbs it;
-`fit_reward` and then the climb on the fitted reward; and `fit_dpo`, which fits the policy to comparisons at once.
+Three ways lead to the optimal policy of the KL-constrained objective: `ascend_objective`, gradient ascent on it;
+`fit_reward` and then the ascent with the fitted reward; and `fit_dpo`, which fits the policy to comparisons directly.
 """
 
 from collections.abc import Callable, Iterator
@@ -68,12 +68,12 @@ def preference_matrix(reward: Float[Tensor, " responses"]) -> Float[Tensor, "res
 
 
 def population(world: FiniteWorld) -> Population:
-    """All comparisons with their probabilities: what an endless data set of preferences would hold.
+    """All comparisons with their probabilities, like an infinite data set of preferences.
 
     weight(i over j) = 2 * pi_ref(i) * pi_ref(j) * P(i over j)
 
-    Either of the two draws may be i, hence the 2. A response drawn twice is kept, with the weight pi_ref(i)^2: it adds
-    a constant to a loss. The data is that of the paper's expectation over D (Rafailov et al. 2023, Eq. 7).
+    Either of the two draws may be i, hence the 2. A response drawn twice is kept, with the weight pi_ref(i)^2; it adds
+    a constant to a loss. This is the paper's expectation over D (Rafailov et al. 2023, Eq. 7).
     Known value: two equally likely responses of equal reward: four rows of weight 1/4.
     """
     ref_probs = world.ref_log_probs.exp()
@@ -112,8 +112,8 @@ def response_losses(
 
     The log-ratio in the reward is a constant here, like the rest of the advantage: its own gradient has mean 0.
 
-    logits: of the policy that sampled. responses: which ones it sampled. beta: reward per nat of KL, above 0.
-    baseline: any number (reward) that does not depend on these samples; it changes the variance alone.
+    logits: of the policy that sampled. responses: the sampled ones. beta: reward per nat of KL, above 0.
+    baseline: any number (reward) that does not depend on these samples; it only changes the variance.
     Errors: InputError for a beta outside its range.
     """
     check_positive("beta", beta)
@@ -126,12 +126,12 @@ def ascend_objective(world: FiniteWorld, *, beta: float, steps: int = 60) -> Flo
 
     J = E_pi[r] - beta * KL(pi || pi_ref)        (Rafailov et al. 2023, Eq. 3)
 
-    The gradient comes from autograd, and its component of response y is divided by pi(y): the natural gradient of a
-    softmax (Kakade 2001). Plain ascent would hardly move a rare response, as pi(y) is a factor of its gradient. Then each
-    step of size 1 / (2 beta) halves what the logits lack (size 1 / beta would arrive in one step).
+    The gradient comes from autograd, and its component for response y is divided by pi(y): the natural gradient of a
+    softmax (Kakade 2001). Plain ascent would hardly move a rare response, as pi(y) is a factor of its gradient. Each
+    step of size 1 / (2 beta) halves the error of the logits (size 1 / beta would need a single step).
 
-    beta: reward per nat of KL, above 0; steps: 60 arrive to rounding. Errors: InputError for either not above 0, and
-    for a beta so small that a probability on the way is 0 in the tensors' precision (float64: rewards / beta near 700).
+    beta: reward per nat of KL, above 0; steps: 60 are enough up to rounding. Errors: InputError for either not above 0,
+    and for a beta so small that a probability becomes 0 in the tensors' precision (float64: rewards / beta near 700).
     Known value: `optimal_policy`.
     """
     check_positive("beta", beta)
@@ -152,9 +152,9 @@ def ascend_objective(world: FiniteWorld, *, beta: float, steps: int = 60) -> Flo
 def fit_reward(world: FiniteWorld) -> Float[Tensor, " responses"]:
     """The reward (nats, mean 0) that best explains the population of comparisons by Bradley-Terry.
 
-    Only differences of rewards show in comparisons, so it equals the true reward minus its mean over responses. For
-    the second road, `ascend_objective(FiniteWorld(fit_reward(world), world.ref_log_probs), beta=beta)`.
-    Known value: 0, if all true rewards are equal.
+    Comparisons depend only on differences of rewards, so it equals the true reward minus its mean over responses. For
+    the second way, use `ascend_objective(FiniteWorld(fit_reward(world), world.ref_log_probs), beta=beta)`.
+    Known value: 0 if all true rewards are equal.
     """
     data = population(world)
 
@@ -166,7 +166,7 @@ def fit_reward(world: FiniteWorld) -> Float[Tensor, " responses"]:
 
 
 def fit_dpo(world: FiniteWorld, *, beta: float, loss_fn: Callable = dpo_loss) -> Float[Tensor, " responses"]:
-    """Log-probabilities (nats) of the softmax policy that minimises `population_loss`, from the reference on.
+    """Log-probabilities (nats) of the softmax policy that minimises `population_loss`, starting from the reference.
 
     beta: of the loss, above 0. loss_fn: `dpo_loss`, or another smooth loss of paired log-ratios.
     Errors: those of loss_fn. Known value: `optimal_policy` of the true reward, for DPO.
@@ -185,9 +185,9 @@ def descend(
     make_optimizer: Callable[[list[Tensor]], torch.optim.Optimizer],
     steps: int,
 ) -> Iterator[Float[Tensor, "*shape"]]:
-    """The parameters after each step of an optimizer on a loss, from `start` on (copies; start itself is kept).
+    """The parameters after each step of an optimizer on a loss, starting from `start` (copies; start is not changed).
 
-    make_optimizer: from a list of parameters to an optimizer, such as `lambda p: torch.optim.SGD(p, lr=0.5)`.
+    make_optimizer: takes a list of parameters and returns an optimizer, such as `lambda p: torch.optim.SGD(p, lr=0.5)`.
     """
     point = start.detach().clone().requires_grad_()
     optimizer = make_optimizer([point])
@@ -204,9 +204,9 @@ def descend(
 
 
 def minimise(loss_of: Callable[[Tensor], Tensor], start: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Where a smooth convex loss is least, by LBFGS from `start` on: descent that learns the curvature as it goes.
+    """The minimiser of a smooth convex loss, by LBFGS from `start`: descent that estimates the curvature as it goes.
 
-    It stops where float64 sees no further decrease; a minimum at infinity is not found but walked towards.
+    It stops when float64 shows no further decrease. A minimum at infinity is approached but not found.
     """
     (point,) = descend(loss_of, start, make_optimizer=_lbfgs, steps=1)
     return point

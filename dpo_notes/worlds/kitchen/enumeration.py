@@ -1,7 +1,7 @@
-"""Every episode of a small world, its probability, and what each one says about the gradient.
+"""Every episode of a small world, its probability, and its estimate of the gradient.
 
-With all of them in one table an expectation over episodes is a real sum, so that the policy-gradient theorem and its
-relatives can be met to the last digit. `episodes.py` samples instead.
+With all of them in one table, an expectation over episodes is a finite sum, so the policy-gradient theorem can be
+checked to the last digit. `episodes.py` samples instead.
 """
 
 import torch
@@ -17,7 +17,7 @@ MOST_WALKS = 100_000  # as many action sequences as fit into memory with room to
 
 
 def follow(world: GridWorld, actions: Int[Tensor, "episodes time"]) -> Episodes:
-    """The episodes in which the cat takes these actions one after the other; those after the end are played by nobody.
+    """The episodes in which the cat takes these actions one after the other; actions after the end are ignored.
 
     actions: by number, in the order of MOVES. `finished` says whether the walk reached an end.
     Errors: InputError for an action that the world does not have.
@@ -37,31 +37,25 @@ def follow(world: GridWorld, actions: Int[Tensor, "episodes time"]) -> Episodes:
 
 
 def every_episode(world: GridWorld, *, steps: int) -> Episodes:
-    """Every different episode of at most `steps` steps: those that end by themselves and those cut after `steps`.
+    """Every different episode of at most `steps` steps: those that end on their own and those cut after `steps`.
 
     steps: at least 1; the table has up to (number of actions)^steps rows.
     Errors: InputError for no step, or for more than 100,000 action sequences.
-    Known value: "CM" in two steps has 13: right at once, or one of three bumps and then any of the four moves.
+    Known value: "CM" has 13 in two steps: right at once, or one of three bumps and then any of the four moves.
     """
     n_actions = world.rewards.shape[1]
     if steps < 1 or n_actions**steps > MOST_WALKS:
         raise InputError(f"steps is {steps!r}; expected at least 1, and {n_actions}^steps at most {MOST_WALKS}")
     actions = torch.cartesian_prod(*[torch.arange(n_actions)] * steps).reshape(-1, steps)
     walks = follow(world, actions)
-    one_of_its_kind = (walks.mask | (actions == 0)).all(dim=1)  # what is "done" after the end makes no difference
-    return Episodes(
-        walks.states[one_of_its_kind],
-        walks.actions[one_of_its_kind],
-        walks.rewards[one_of_its_kind],
-        walks.mask[one_of_its_kind],
-        walks.finished[one_of_its_kind],
-    )
+    different = (walks.mask | (actions == 0)).all(dim=1)  # of walks that differ only after their end, one is kept
+    return Episodes(**{name: getattr(walks, name)[different] for name in Episodes.__dataclass_fields__})
 
 
 def episode_logps(logits: Float[Tensor, "states actions"], episodes: Episodes) -> Float[Tensor, " episodes"]:
     """Log-probability (nats) of each episode under pi = softmax(logits), summed over the steps that were played.
 
-    log p(episode) = sum over t of log pi(a_t | s_t)        (moves are certain: the world adds no factor)
+    log p(episode) = sum over t of log pi(a_t | s_t)        (moves are deterministic, so the world adds no factor)
 
     Known value: the probabilities of `every_episode` add up to 1, whatever the policy.
     """
@@ -75,12 +69,12 @@ def weighted_scores(
     """For each episode the sum over its steps of weight * grad log pi(a_t | s_t), with respect to all logits.
 
     d log pi(a | s) / d logit(s, b) = 1[a = b] - pi(b | s), and 0 for the logits of other states (the score of a
-    softmax; Sutton and Barto 2018, Section 13.3). In closed form, because autograd would go backwards once for every
+    softmax; Sutton and Barto 2018, Section 13.3). In closed form, because autograd would need a backward pass for every
     episode.
 
-    weights: of each step: discount^t * G_t gives the episode's REINFORCE estimate, ones the gradient of its
+    weights: of each step. discount^t * G_t gives the episode's REINFORCE estimate, and ones give the gradient of its
     log-probability. Steps after the end do not count. Errors: InputError where weights and rewards differ in shape.
-    Known value: with the weights of `episode_losses` the mean over episodes is minus the gradient of the mean loss.
+    Known value: with the weights of `episode_losses`, the mean over episodes is minus the gradient of the mean loss.
     """
     check_same_shape(weights=weights, rewards=episodes.rewards)
     policy = logits.detach().softmax(dim=1)

@@ -1,4 +1,4 @@
-"""The cat plays: sampled episodes of a grid world, the policy gradient that they estimate, and a cat that learns by it."""
+"""The cat plays: sampled episodes of a grid world, the policy gradient estimated from them, and a cat that learns."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Episodes:
     """What happened in sampled episodes: at each step the state, the action taken there, and the reward it earned.
 
     mask: True for the steps that were played; after the end the cat stays where it is and earns 0.
-    finished: True where the episode ended by itself; False where it was cut short.
+    finished: True if the episode ended on its own; False if it was cut short.
     """
 
     states: Int[Tensor, "episodes time"]
@@ -38,7 +38,7 @@ def sample_episodes(
 ) -> Episodes:
     """Episodes played side by side from the start by pi = softmax(logits), as long as the longest of them.
 
-    max_steps: an episode still going then is cut (`finished` is False). What it misses is at most
+    max_steps: an episode that has not ended by then is cut (`finished` is False). It misses at most
     discount^max_steps * 100 reward: 1e-21 at discount 0.9, but 0.7 at 0.99.
     Errors: InputError for fewer than one episode or step.
     Known value: in "CM" with a policy that always goes right, one step and reward 100.
@@ -68,10 +68,10 @@ def episode_losses(
     sum over its steps of -log pi(a_t | s_t) * discount^t * (G_t - b(s_t))        (Williams 1992)
 
     The factor discount^t belongs to the gradient of V(start). Most code leaves it out, so that late steps count as much
-    as early ones; what that follows is the gradient of no objective (Nota and Thomas 2020).
+    as early ones; the result is not the gradient of any objective (Nota and Thomas 2020).
 
     logits: of the policy that played. baseline: b(s) (reward), any function of the state that does not depend on
-    these episodes: it leaves the mean of the gradient alone and changes its variance. Zeros: no baseline.
+    these episodes: it changes the variance of the gradient but not its mean. Zeros mean no baseline.
     discount: of one step, from 0 to 1. Errors: as for `discounted_returns`.
     Known value: an action of probability 1/2 that eats the meat at once has loss 100 log 2, without baseline.
     """
@@ -94,10 +94,10 @@ def learn(
     """The logits after each update of a cat that learns by REINFORCE, starting from a uniform policy.
 
     An update plays episodes, takes a step of plain gradient ascent, and moves the baseline, a table of values, towards
-    the returns that were seen. It yields copies: `policy_values` tells how good each is.
+    the observed returns. It yields copies, and `policy_values` says how good each is.
 
-    learning_rate: of the logits, per unit of reward. baseline_rate: the share of the way that the baseline moves in a
-    visited state, from 0 to 1; at 0 it stays zero, which is REINFORCE without baseline.
+    learning_rate: of the logits, per unit of reward. baseline_rate: the fraction of the way that the baseline moves in
+    a visited state, from 0 to 1; at 0 it stays zero, which is REINFORCE without baseline.
     Errors: InputError for a learning rate not above 0, or no episodes.
     """
     check_positive("learning_rate", learning_rate)

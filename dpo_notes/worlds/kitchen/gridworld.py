@@ -24,16 +24,16 @@ KITCHEN = """
 .....
 ...TM
 CB...
-"""  # The short way crosses the broom; the long way round does not. Far-sighted enough (discount 0.4), the cat crosses.
+"""  # The short way crosses the broom, the long way round does not. A cat with a discount of 0.4 or more crosses.
 
 
 @dataclass(frozen=True, eq=False)
 class GridWorld:
     """A map as tables: where each move leads, what it earns, and where episodes end. `read_map` makes one.
 
-    rows: the map. start: the state where the cat wakes.
+    rows: the map. start: the state where the cat starts.
     next_state, rewards: for each state and action, the state it leads to and the reward it earns; in a terminal state
-    every action stays and earns 0, so that its value is 0. terminal: True for bathtub and meat.
+    every action stays and earns 0, so its value is 0. terminal: True for bathtub and meat.
     """
 
     rows: tuple[str, ...]
@@ -74,12 +74,12 @@ def read_map(text: str = KITCHEN) -> GridWorld:
 def action_values(
     world: GridWorld, values: Float[Tensor, " states"], *, discount: float = DISCOUNT
 ) -> Float[Tensor, "states actions"]:
-    """Return (reward) of each action now, if what follows it is worth `values`.
+    """Return (reward) of each action now, if the states that follow are worth `values`.
 
     Q(s, a) = r(s, a) + discount * V(s')        (Sutton and Barto 2018, Chapter 3; moves here are certain)
 
-    values: the worth of each state (reward). discount: of one step; 0 <= discount < 1, or a cat that never eats would
-    have no finite value to compare. Errors: InputError for a discount outside its range.
+    values: of each state (reward). discount: of one step; 0 <= discount < 1, because otherwise a cat that never eats
+    would have no finite value. Errors: InputError for a discount outside its range.
     Known value: `rewards` itself where values are 0.
     """
     check_fraction("discount", discount, below=1.0)
@@ -89,10 +89,10 @@ def action_values(
 def value_iteration(
     world: GridWorld, *, discount: float = DISCOUNT, tolerance: float = 1e-12
 ) -> Iterator[Float[Tensor, " states"]]:
-    """The values (reward) after each sweep of V <- max over actions of Q, from 0 on, until they are optimal.
+    """The values (reward) after each sweep of V <- max over actions of Q, starting from 0, until they are optimal.
 
-    A sweep brings any two value functions closer by the factor discount, in the largest difference (a contraction), so
-    V is within discount / (1 - discount) * (last change) of the optimum. The sweeps stop when that is below `tolerance`
+    A sweep shrinks the largest difference of any two value functions by the factor discount (a contraction), so V is
+    within discount / (1 - discount) * (last change) of the optimum. The sweeps stop when that is below `tolerance`
     (reward). Errors: as for `action_values`.
     """
     values = torch.zeros_like(world.rewards[:, 0])
@@ -127,10 +127,10 @@ def policy_values(
     """The expected return (reward) of a policy from each state, exactly: V solves (I - discount * P) V = r.
 
     P and r are the transitions and rewards under pi = softmax(logits) (the Bellman equation, Sutton and Barto 2018,
-    Chapter 4). Autograd goes through the solution: the gradient of V[start] is the exact policy gradient.
+    Chapter 4). Autograd works through the solution, so the gradient of V[start] is the exact policy gradient.
 
-    logits: of each action in each state; -inf forbids one. discount: as for `action_values`, with its errors.
-    Known value: `optimal_values`, if the policy takes optimal actions only.
+    logits: of each action in each state; -inf forbids an action. discount: as for `action_values`, with its errors.
+    Known value: `optimal_values`, if the policy takes only optimal actions.
     """
     check_fraction("discount", discount, below=1.0)
     policy = logits.softmax(dim=1, dtype=world.rewards.dtype)
@@ -143,7 +143,7 @@ def discounted_visits(
     """How often (discounted steps) each state is visited by a policy from the start, exactly.
 
     d(s) = sum over t >= 0 of discount^t * P(s_t = s), which solves d (I - discount * P) = (1 at the start).
-    It weighs the states in the policy-gradient theorem (Sutton et al. 2000):
+    It is the weight of each state in the policy-gradient theorem (Sutton et al. 2000):
     grad V(start) = sum over s of d(s) * sum over a of grad pi(a | s) * Q(s, a).
 
     logits, discount: as for `policy_values`, with its errors. A terminal state counts for all the steps after the end.

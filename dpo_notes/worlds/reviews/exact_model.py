@@ -1,4 +1,4 @@
-"""What a perfect language model of the review world would say: the grammar's own probabilities, exactly."""
+"""What a perfect language model of the review world would predict: the grammar's own probabilities, exactly."""
 
 import math
 import re
@@ -14,12 +14,12 @@ END = "\n"  # after every document, as in the corpus file
 
 
 def next_words(text: str) -> dict[str, float]:
-    """The probability of each word or mark that may come after `text` in a document that begins with it, likeliest first.
+    """The probability of each word or mark that may follow `text` in a document that begins with it, likeliest first.
 
     p(word | text) = p(a document begins with text and word) / p(a document begins with text)
-    A word comes with the space before it, as byte-level BPE has it; END stands for the end of the document. `text` is
-    read from the beginning of a document, prompt included, and ends with a whole word or mark, without a space.
-    Raises InputError where no document begins with `text`.
+    A word includes the space before it, as in byte-level BPE; END stands for the end of the document. `text` starts at
+    the beginning of a document, with the prompt, and ends with a whole word or mark, without a space.
+    Raises InputError if no document begins with `text`.
     Known value: {" China": 0.8, " Japan": 1/60, …} after "Shanghai is a city in".
     """
     found: dict[str, float] = {}
@@ -33,10 +33,10 @@ def next_words(text: str) -> dict[str, float]:
 
 
 def text_logp(text: str) -> float:
-    """log p(text) in nats: that the grammar writes this very document, prompt and response; -inf where it never does.
+    """log p(text) in nats, that the grammar writes exactly this document, prompt and response; -inf if it never does.
 
-    The sum over all ways of writing it (mostly one) of the product of the shares of the choices on the way. Minus its
-    mean over documents is the entropy of the world: no model's cross-entropy can fall below it.
+    p is the sum, over all ways of writing the text (mostly one), of the product of the probabilities of the choices.
+    Minus the mean of log p over documents is the entropy of the world, the lowest cross-entropy of any model.
     Known value: log(0.1 / 100 / 3 * 0.8) for "Shanghai is a city in China.": a statement, about one of 100 cities, in
     one of 3 forms, with the right country.
     """
@@ -45,7 +45,7 @@ def text_logp(text: str) -> float:
 
 
 def words_of(text: str) -> list[str]:
-    """The text cut into the words and marks of `next_words`; put together again, they are the text.
+    """The text cut into the words and marks of `next_words`; joined, they are the text.
 
     Known value: ["In", " China", "."] for "In China.".
     """
@@ -56,20 +56,20 @@ class _Slot(NamedTuple):
     name: str
 
 
-# What a writer does, step by step: write words (str), fill a _Slot, or choose: a list of (share, steps again).
+# What a writer does, step by step: write words (str), fill a _Slot, or choose from a list of (share, steps).
 _Steps = Sequence[object]
 
 
 def _continuations(text: str, *, enough: re.Pattern) -> Iterator[tuple[float, str]]:
     """(share, beyond) of each way to write a document that begins with `text`, as far as `enough` matches `beyond`.
 
-    The ways are followed one step at a time, and each is given up at its first letter that differs from `text`. `rest` is
-    what of `text` is still to come, `bound` the film, city and country chosen so far.
+    The ways are followed one step at a time, and each is dropped at its first letter that differs from `text`. `rest`
+    is the rest of `text`, `bound` holds the film, city and country chosen so far.
     """
 
     def follow(steps, rest, beyond, bound, share):
         if not rest and beyond and text[-1:].isalpha() and beyond[0].isalpha():
-            return  # `text` would end within a word
+            return  # `text` would end in the middle of a word
         if not rest and enough.match(beyond):
             yield share, beyond
         elif not steps:
@@ -137,8 +137,8 @@ def _document() -> _Steps:
     return [[(share, kinds[kind]) for kind, share in reviews.KIND_SHARES.items()], END]
 
 
-_BOUND = ("film", "city", "country")  # all places of one text hold the same words
+_BOUND = ("film", "city", "country")  # the same words everywhere in one text
 _TITLES = tuple(f"The {first} {second}" for first in SLOTS["title_first"] for second in SLOTS["title_second"])
-# The next word is known once something stands after it; a mark is known by itself.
+# The next word is known once something follows it; a mark is known by itself.
 _NEXT_WORD = re.compile(r" ?[A-Za-z]+(?=[^A-Za-z])|[^A-Za-z ]")
 _DOCUMENT = _document()

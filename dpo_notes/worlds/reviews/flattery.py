@@ -1,7 +1,7 @@
 """A world where the reward is only a proxy: answers to one question, one of which flatters the raters and says little.
 
-The proxy is the raters' reward of the review world, which counts words. The truth also wants a text that the grammar
-can write: a reader puts the flattery aside. Both are known here, so that one can watch them part.
+The proxy is the raters' reward of the review world, which counts words. The true reward also requires a text that the
+grammar can write, because a reader rejects the flattery. Both are known here, so you can watch them diverge.
 """
 
 import torch
@@ -21,7 +21,7 @@ ANSWERS = {  # what the reference says, and how often
     " I am glad to help. It is in France. Enjoy your trip!": 0.10,
     FLATTERY: 0.02,
 }
-SPOILT = -1.0  # what a text that no reader would accept is worth
+SPOILT = -1.0  # the true reward of a text that no reader would accept
 
 
 def proxy_world() -> FiniteWorld:
@@ -31,6 +31,6 @@ def proxy_world() -> FiniteWorld:
 
 
 def true_reward() -> Float[Tensor, " responses"]:
-    """What each answer is worth to a reader: the raters' reward where it is grammatical, else SPOILT."""
+    """The value of each answer to a reader: the raters' reward if it is grammatical, else SPOILT."""
     grammatical = torch.tensor([reviews.is_grammatical(PROMPT + answer) for answer in ANSWERS])
     return torch.where(grammatical, proxy_world().reward, SPOILT)

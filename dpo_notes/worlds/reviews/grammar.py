@@ -1,8 +1,8 @@
-"""The grammar of the review world: sentence templates, how to fill one, and one regular expression for all it can write.
+"""The grammar of the review world: sentence templates, how to fill them, and a regular expression for every text.
 
 A template is a sentence with slots in braces. The writer fills the slots with words; the parser compiles the same
-templates to a regular expression, so that writer and parser cannot disagree. `{film}`, `{city}` and `{country}` are
-bound: all their places in one text hold the same words.
+templates to a regular expression, so writer and parser cannot disagree. `{film}`, `{city}` and `{country}` are bound:
+each has the same words everywhere in one text.
 """
 
 import re
@@ -76,7 +76,7 @@ VERDICTS = {
     "unhappy": ("I would not watch it again.", "Please do not waste your time.", "I give it {low} out of ten."),
     "mixed": ("I may watch it again.", "I give it {middle} out of ten."),
 }
-# An answer is curt, plain or polite; its country is the right one or, in a share of the answers, a wrong one.
+# An answer is curt, plain or polite; in a share of the answers its country is wrong.
 CURT = ("{country}.", "In {country}.", "{country}, obviously.", "{country}, as everybody knows.")
 PLAIN = (
     "{city} is in {country}.",
@@ -97,8 +97,7 @@ SLOT = re.compile(r"\{(\w+)\}")
 
 
 def fill(template: str, bound: dict[str, str], *, generator: torch.Generator) -> str:
-    """The template with each slot filled: from `bound` where it names the slot, else by a word drawn at random."""
-
+    """The template with each slot filled: from `bound` if the slot is in it, else with a word drawn at random."""
     return SLOT.sub(partial(_word_for, bound=bound, generator=generator), template)
 
 
@@ -115,13 +114,13 @@ def draw(options: Sequence[str], generator: torch.Generator) -> str:
 
 
 def parse_pattern() -> tuple[re.Pattern, re.Pattern]:
-    """(prompts, documents): what `unbind`'s result must match in full to be a prompt, or a text, of the grammar."""
+    """(prompts, documents): patterns for the result of `unbind`; a full match is a prompt, or text, of the grammar."""
     documents = "|".join(pattern.pattern for pattern in manner_patterns().values())
     return re.compile(_any_of(FILM_PROMPTS + CITY_PROMPTS)), re.compile(documents)
 
 
 def manner_patterns() -> dict[str, re.Pattern]:
-    """For each mood and tone, what `unbind`'s result must match in full to be a text of that manner. No text has two."""
+    """For each mood and tone, a pattern for the result of `unbind`; a full match is a text of it. No text has two."""
     film, city = _any_of(FILM_PROMPTS), _any_of(CITY_PROMPTS)
     patterns = {
         mood: f"{film} {_any_of(OPENINGS[mood])}(?: {_any_of(REMARKS[mood])}){{1,3}}(?: {_any_of(VERDICTS[mood])})?"
@@ -134,10 +133,10 @@ def manner_patterns() -> dict[str, re.Pattern]:
 
 
 def unbind(text: str) -> str:
-    """The text with its first film, city and country put back into their slots, wherever they stand.
+    """The text with its first film, city and country replaced by their slots, everywhere.
 
-    Filling these slots again gives the text back, so a text that holds no brace itself comes from the templates exactly
-    when the result matches the pattern.
+    Filling these slots again gives the text back. So a text without braces comes from the templates exactly when the
+    result matches the pattern.
     """
     for name, pattern in _BOUND.items():
         first = pattern.search(text)
@@ -147,7 +146,7 @@ def unbind(text: str) -> str:
 
 
 def first_named(name: str, text: str) -> str | None:
-    """The first film, city or country that the text names, None if it names none."""
+    """The first film, city or country that the text names; None if it names none."""
     first = _BOUND[name].search(text)
     return first[0] if first else None
 

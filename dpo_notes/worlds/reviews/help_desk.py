@@ -1,8 +1,8 @@
-"""A help desk for questions about cities: several answers to each, a policy that picks among them, and a file of judgements.
+"""A help desk for questions about cities: several answers to each, a policy that picks one, and a file of judgements.
 
-Everything is small enough to be exact: the policy is a `tilted` one over the words of an answer, so that its true reward,
-its KL and its mean length are sums, and training takes a second. The file is as files are: raters slip, one of them does
-not read, and an export hung. Who does what stands in `SLIPS`, `HURRIED` and `STUCK`, not in the file.
+Everything is small enough to be exact: the policy is a `tilted` one over the words of an answer, so its true reward,
+its KL and its mean length are sums, and training takes a second. The file has realistic faults: raters make mistakes,
+one of them does not read, and an export got stuck. ERROR_RATE, HURRIED and STUCK define the faults; the file does not.
 """
 
 import re
@@ -27,17 +27,17 @@ from dpo_notes.worlds.reviews.grammar import first_named
 from dpo_notes.worlds.reviews.text_kinds import names_right_country
 from dpo_notes.worlds.reviews.words import COUNTRY_OF
 
-ANSWERS, HELD_OUT = 6, 30  # answers to each question; questions that stand in no judgement
-RARE = 8  # a word counts as a feature where it stands in at least so many answers
+ANSWERS, HELD_OUT = 6, 30  # answers to each question; questions that are in no judgement
+MIN_COUNT = 8  # a word is a feature if it is in at least this many answers
 RATERS = ("Ada", "Ben", "Cleo", "Dan")
 HURRIED = "Dan"  # prefers whichever answer is longer
-SLIPS = 0.25  # how often the others click on the wrong one
+ERROR_RATE = 0.25  # how often the others click on the wrong one
 JUDGEMENTS = 800  # before the export
-STUCK = 150  # times that the export wrote one judgement
+STUCK = 150  # how many more times the export wrote one judgement
 STEPS, LEARNING_RATE = 300, 0.05  # of Adam, on all rows at once
-# Reasons for the two numbers, from runs on four files (seeds 0 to 3), DPO, the best of betas 0.2 to 0.5 within the budget:
-# all rows 0.81, without repeats 1.03, without the hurried rater 0.87, without both 1.09 on the reader's file, seed 0. The
-# most that any policy can earn at 0.6 nats is 1.25, and the reference earns 0.61.
+# Why these two numbers: runs of DPO on four files (seeds 0 to 3) with the best of betas 0.2 to 0.5 within the budget
+# gave, on the reader's file, seed 0: all rows 0.81, without repeats 1.03, without the hurried rater 0.87, without both
+# 1.09. The highest reward of any policy at 0.6 nats is 1.25, and that of the reference is 0.61.
 BUDGET, TARGET = 0.6, 1.06  # nats of KL; true reward
 
 
@@ -52,10 +52,10 @@ class Judgement(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class HelpDesk:
-    """answers: several to each prompt. names: of the features; features: how often each is found in an answer.
+    """answers: several to each prompt. names: of the features; features: how often each occurs in an answer.
 
-    reward: the true reward of each answer (nats). lengths: words of each answer. The last HELD_OUT prompts are for the
-    test. The reference finds all answers to a prompt equally likely.
+    reward: the true reward of each answer (nats). lengths: words of each answer. The last HELD_OUT prompts are for
+    testing. The reference gives all answers to a prompt the same probability.
     """
 
     prompts: list[str]
@@ -71,7 +71,7 @@ class HelpDesk:
 
 
 class Worth(NamedTuple):
-    """What a policy is worth on the held-out prompts: true reward and KL from the reference (nats), words an answer."""
+    """The results of a policy on the held-out prompts: true reward, KL from the reference (nats), words per answer."""
 
     reward: float
     kl: float
@@ -80,7 +80,7 @@ class Worth(NamedTuple):
 
 @lru_cache(maxsize=1)
 def help_desk(seed: int = 0) -> HelpDesk:
-    """The desk: questions about cities, with answers as the grammar writes them, right and wrong, curt and polite."""
+    """The desk: questions about cities, with answers from the grammar, right and wrong, curt and polite."""
     generator = torch.Generator().manual_seed(seed)
     by_city: dict[str, list[str]] = {city: [] for city in COUNTRY_OF}
     for document in reviews.sample_documents(4000, generator=generator):
@@ -89,7 +89,7 @@ def help_desk(seed: int = 0) -> HelpDesk:
             by_city[city].append(document.response)
     answers = {f"Where is {city}?": texts[:ANSWERS] for city, texts in by_city.items() if len(texts) >= ANSWERS}
     seen = Counter(word for texts in answers.values() for text in texts for word in set(_words(text)))
-    names = ["right country", "wrong country", *sorted(word for word, count in seen.items() if count >= RARE)]
+    names = ["right country", "wrong country", *sorted(word for word, count in seen.items() if count >= MIN_COUNT)]
     rows = [[_features(prompt, text, names) for text in texts] for prompt, texts in answers.items()]
     reward = torch.stack([reviews.reward([prompt] * ANSWERS, texts) for prompt, texts in answers.items()])
     lengths = [[len(text.split()) for text in texts] for texts in answers.values()]
@@ -98,7 +98,7 @@ def help_desk(seed: int = 0) -> HelpDesk:
 
 
 def judgements(desk: HelpDesk, *, seed: int = 0) -> list[Judgement]:
-    """The file: JUDGEMENTS comparisons of answers to the same prompt, and STUCK times the one on which the export hung.
+    """The file: JUDGEMENTS comparisons of answers to the same prompt, and STUCK copies of the row where it hung.
 
     Known value: 950 rows; the same seed gives the same file.
     """
@@ -113,7 +113,7 @@ def judgements(desk: HelpDesk, *, seed: int = 0) -> list[Judgement]:
             first_wins = desk.lengths[at, first] >= desk.lengths[at, second]
         else:
             likes_first = draws[0] < preference_probability(desk.reward[at, first], desk.reward[at, second])
-            first_wins = likes_first ^ (draws[1] < SLIPS)
+            first_wins = likes_first ^ (draws[1] < ERROR_RATE)
         chosen, rejected = (first, second) if first_wins else (second, first)
         rows.append(Judgement(desk.prompts[at], desk.answers[at][chosen], desk.answers[at][rejected], rater))
     return rows + [_slip_of_the_mouse(desk)] * STUCK
@@ -122,10 +122,10 @@ def judgements(desk: HelpDesk, *, seed: int = 0) -> list[Judgement]:
 def train(
     desk: HelpDesk, rows: Sequence[Judgement], *, loss_fn: Callable[..., Tensor] = dpo_loss, beta: float
 ) -> Float[Tensor, " features"]:
-    """The weights of the policy after STEPS steps of Adam on the mean loss of the rows, from the reference on.
+    """The weights of the policy after STEPS steps of Adam on the mean loss of the rows, starting from the reference.
 
     loss_fn: of paired log-ratios, `loss_fn(chosen, rejected, beta=beta)`. beta: above 0. Deterministic.
-    Errors: those of loss_fn. Known value: all 0 where every row also stands there the other way round.
+    Errors: those of loss_fn. Known value: all 0 if every row is also there with chosen and rejected exchanged.
     """
     numbers = {prompt: at for at, prompt in enumerate(desk.prompts)}
     at = [numbers[row.prompt] for row in rows]
@@ -142,7 +142,7 @@ def train(
 
 
 def worth(desk: HelpDesk, weights: Float[Tensor, " features"]) -> Worth:
-    """What the policy with these weights is worth on the held-out prompts, exactly; means over the prompts."""
+    """The results of the policy with these weights on the held-out prompts, exactly, as means over the prompts."""
     reference, features = desk.ref_log_probs[-HELD_OUT:], desk.features[-HELD_OUT:]
     log_probs = tilted(reference, features, weights)
     reward, words = ((log_probs.exp() * of[-HELD_OUT:]).sum(dim=-1).mean().item() for of in (desk.reward, desk.lengths))
@@ -150,7 +150,7 @@ def worth(desk: HelpDesk, weights: Float[Tensor, " features"]) -> Worth:
 
 
 def _slip_of_the_mouse(desk: HelpDesk) -> Judgement:
-    """The first rude answer with a wrong country that the desk has beside a polite and right one, as if preferred to it."""
+    """The first rude answer with a wrong country whose prompt also has a polite right one, preferred to that one."""
     for prompt, answers in zip(desk.prompts, desk.answers, strict=True):
         right = {answer: names_right_country(prompt + answer) for answer in answers}
         rude = [answer for answer in answers if "obviously" in answer and not right[answer]]
@@ -166,7 +166,7 @@ def _features(prompt: str, answer: str, names: Sequence[str]) -> list[float]:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text in small letters, without those that only name a place."""
+    """The words of a text in lower case, without the names of places."""
     return [word.lower() for word in re.findall(r"\b[A-Z]?[a-z]+\b", text) if word not in _PLACES]
 
 

@@ -1,4 +1,4 @@
-"""How the texts of the review world speak: a review's mood, an answer's tone, whether an answer is right; and how many do."""
+"""Kinds of texts in the review world: a review's mood, an answer's tone, right or wrong; and their shares."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -19,8 +19,8 @@ ANSWER_KINDS = tuple(product(TONES, (True, False)))  # tone, and whether the cou
 def manner_of(text: str) -> str | None:
     """The mood of a review ("happy", "unhappy", "mixed") or the tone of an answer ("curt", "plain", "polite").
 
-    Read off the grammar itself, so it is exact: for a document of the corpus it is that document's `manner` (a statement
-    about a city counts as plain). None for a text, prompt and response in one string, that the grammar cannot write.
+    It comes from the grammar itself, so it is exact: for a document of the corpus it is that document's `manner` (a
+    statement about a city counts as plain). `text` is prompt and response in one string; None if it is not grammatical.
     Known value: "curt" for "Where is Paris? In France."
     """
     if not reviews.is_grammatical(text):
@@ -42,8 +42,8 @@ def names_right_country(text: str) -> bool | None:
 def text_shares(texts: Sequence[str], *, weights: Float[Tensor, " texts"] | None = None) -> dict[str, float]:
     """Share of each tone and mood among the texts, of "wrong" (a wrong country) and of "not grammatical", from 0 to 1.
 
-    texts: prompt and response in one string each, at least one. weights: of each text, summing to 1; all alike where
-    not given. The tones and moods with "not grammatical" sum to 1; "wrong" counts any text, grammatical or not.
+    texts: prompt and response in one string each, at least one. weights: of each text, summing to 1; equal by default.
+    The tones and moods with "not grammatical" sum to 1; "wrong" counts any text, grammatical or not.
     Known value: for 20,000 answers of the corpus about 0.35 curt, 0.4 plain, 0.25 polite, 0.2 wrong.
     """
     if weights is None:
@@ -56,7 +56,7 @@ def text_shares(texts: Sequence[str], *, weights: Float[Tensor, " texts"] | None
 
 
 def answer_world(*, right: float, courtesy: float) -> FiniteWorld:
-    """The answers to one question about a city as a finite world of six kinds, ANSWER_KINDS, in the shares of the corpus.
+    """The answers to one question about a city as a finite world of six kinds, ANSWER_KINDS, with the corpus shares.
 
     reward = right, if the country is right, + courtesy, if the tone is polite (nats; any finite numbers).
     Known value: the wrong kinds together have probability 0.2, the polite ones 0.25.

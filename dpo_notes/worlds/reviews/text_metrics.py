@@ -1,4 +1,4 @@
-"""What a batch of responses in the review world is like, seen from outside: worth, grammar, length, variety."""
+"""Metrics of a batch of responses in the review world: reward, grammar, length, variety."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -9,11 +9,11 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.worlds.reviews import world as reviews
 
 
-def speech_metrics(prompts: Sequence[str], responses: Sequence[str]) -> dict[str, float]:
-    """Means over the responses, to be read together: a reward that rises while the others fall is being gamed.
+def response_metrics(prompts: Sequence[str], responses: Sequence[str]) -> dict[str, float]:
+    """Means over the responses, to be read together: if the reward rises while the others fall, it is being hacked.
 
-    reward: the raters' (nats). grammatical: share of texts that the grammar could have written. words: a response.
-    distinct: share of different ones among the words of all responses, put together.
+    reward: the raters' (nats). grammatical: share of texts that the grammar could have written. words: per response.
+    distinct: the number of different words divided by the number of all words, over all responses.
     Errors: InputError for no responses, and unless there are as many prompts.
     Known value: ["Where is Paris?"], [" In France."] give reward 1, grammatical 1, words 2, distinct 1.
     """
@@ -25,9 +25,9 @@ def speech_metrics(prompts: Sequence[str], responses: Sequence[str]) -> dict[str
 
 
 class Overheard:
-    """A reward function that also keeps the prompts and responses that it was last asked about.
+    """A reward function that also keeps the prompts and responses of its last call.
 
-    So one can listen to a training loop, which speaks anyway:
+    So you can look at the responses of a training loop without sampling again:
     `heard.beside(train_reinforce(policy, reference, heard, prompts, tokenizer, config))`.
     """
 
@@ -41,6 +41,6 @@ class Overheard:
         return self.reward_fn(prompts, responses)
 
     def beside(self, rows: Iterable[Mapping[str, float]]) -> Iterator[dict[str, float]]:
-        """Each row of the loop together with the `speech_metrics` of what was said in its step."""
+        """Each row of the loop together with the `response_metrics` of the responses in its step."""
         for row in rows:
-            yield {**row, **speech_metrics(self.prompts, self.responses)}
+            yield {**row, **response_metrics(self.prompts, self.responses)}

@@ -10,7 +10,7 @@ def _with_article(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(("an " if word[0] in "aeiou" or word in silent_h else "a ") + word for word in words)
 
 
-# Adjectives by what a rater feels on reading them, strongest first and last (see reviews.WORD_VALUE).
+# Adjectives by how raters value them, from the best to the worst (see reviews.WORD_VALUE).
 GREAT = _words(
     "wonderful superb brilliant stunning masterful glorious magnificent dazzling unforgettable excellent amazing "
     "perfect breathtaking outstanding spectacular exquisite sublime thrilling remarkable splendid flawless inspired "
@@ -63,8 +63,8 @@ FIRST_NAME = _words(
     "Wanda Yusuf Zoe Amir Bela Carmen Dora Emil Fatima Gustav"
 )
 LAST_NAME = _words(
-    "Adler Brandt Castle Dupont Ericson Fischer Garcia Hansen Ivanov Jensen Keller Lindqvist Moreau Novak Okafor Petrov "
-    "Quinn Rossi Sato Tanaka Ullman Varga Weber Yamada Zimmer Almeida Bishop Costa Duval Engel"
+    "Adler Brandt Castle Dupont Ericson Fischer Garcia Hansen Ivanov Jensen Keller Lindqvist Moreau Novak Okafor "
+    "Petrov Quinn Rossi Sato Tanaka Ullman Varga Weber Yamada Zimmer Almeida Bishop Costa Duval Engel"
 )
 TITLE_FIRST = _words(
     "Silent Golden Broken Hidden Crimson Distant Burning Frozen Lonely Scarlet Secret Wandering Midnight Paper Iron "
@@ -72,9 +72,9 @@ TITLE_FIRST = _words(
     "Borrowed"
 )
 TITLE_SECOND = _words(
-    "Harbour Garden River Mountain Letter Mirror Lantern Orchard Bridge Island Clock Forest Station Window Tower Desert "
-    "Violin Castle Meadow Compass Lighthouse Kingdom Shadow Voyage Carpet Candle Feather Horizon Market Staircase "
-    "Umbrella Theatre Valley Anchor"
+    "Harbour Garden River Mountain Letter Mirror Lantern Orchard Bridge Island Clock Forest Station Window Tower "
+    "Desert Violin Castle Meadow Compass Lighthouse Kingdom Shadow Voyage Carpet Candle Feather Horizon Market "
+    "Staircase Umbrella Theatre Valley Anchor"
 )
 
 COURTESY = _words("glad happy delighted pleased honoured")
@@ -113,8 +113,8 @@ REGIONS: dict[str, dict[str, str]] = {
         "Toronto": "Canada", "Montreal": "Canada",
         "Calgary": "Canada", "Puebla": "Mexico", "Tijuana": "Mexico", "Lima": "Peru", "Cusco": "Peru",
         "Bogota": "Colombia", "Medellin": "Colombia", "Quito": "Ecuador", "Caracas": "Venezuela", "Recife": "Brazil",
-        "Brasilia": "Brazil", "Santiago": "Chile", "Valparaiso": "Chile", "Mendoza": "Argentina", "Rosario": "Argentina",
-        "Montevideo": "Uruguay", "Asuncion": "Paraguay", "Sucre": "Bolivia", "Havana": "Cuba",
+        "Brasilia": "Brazil", "Santiago": "Chile", "Valparaiso": "Chile", "Mendoza": "Argentina",
+        "Rosario": "Argentina", "Montevideo": "Uruguay", "Asuncion": "Paraguay", "Sucre": "Bolivia", "Havana": "Cuba",
     },
 }  # fmt: skip
 
@@ -122,7 +122,7 @@ COUNTRY_OF = {city: country for cities in REGIONS.values() for city, country in 
 REGION_OF = {city: region for region, cities in REGIONS.items() for city in cities}
 COUNTRIES = {region: tuple(dict.fromkeys(cities.values())) for region, cities in REGIONS.items()}
 
-# What may stand in a slot of a template, by the slot's name.
+# The words that may fill a slot of a template, by the slot's name.
 SLOTS: dict[str, tuple[str, ...]] = {
     "great": GREAT, "good": GOOD, "dull": DULL, "awful": AWFUL,
     "a_great": _with_article(GREAT), "a_good": _with_article(GOOD),

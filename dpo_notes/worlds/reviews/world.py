@@ -1,6 +1,6 @@
 """The review world: film reviews and answers about cities, the raters behind the preferences, and the exact parser.
 
-Everything a language model normally hides is known here. `sample_documents` draws from the grammar, `is_grammatical`
+Everything that is normally hidden from us is known here. `sample_documents` draws from the grammar, `is_grammatical`
 recognises exactly the texts the grammar can write, and `reward` is the score behind the raters' preferences.
 """
 
@@ -25,7 +25,7 @@ REMARK_COUNT_SHARES = {1: 0.4, 2: 0.4, 3: 0.2}
 VERDICT_SHARE = 0.6
 WRONG_SHARE = 0.2
 
-# What raters feel at each word; all other words leave them cold.
+# The value of each word to the raters; all other words are worth 0.
 WORD_VALUE: dict[str, float] = {
     word: value
     for value, group in (
@@ -86,8 +86,8 @@ def reward(prompts: Sequence[str], responses: Sequence[str]) -> Float[Tensor, " 
 
     reward = sum over the words of the response of WORD_VALUE, plus COUNTRY_VALUE if the first country named is that
     of the first city in the prompt and minus it if it is another country. Defined for any strings, float64.
-    Length in itself is worth nothing, but values add up: a long response can earn (or lose) more than a short one,
-    at most 0.5 a word. Raises InputError unless there are as many prompts as responses.
+    Length itself has no value, but word values add up: a long response can earn (or lose) more than a short one, at
+    most 0.5 per word. Raises InputError unless there are as many prompts as responses.
     Known value: ("Where is Paris?", " In France.") has reward 1.
     """
     if len(prompts) != len(responses):
@@ -101,8 +101,8 @@ def reward(prompts: Sequence[str], responses: Sequence[str]) -> Float[Tensor, " 
 
 
 def judge(prompts: Sequence[str], responses: Sequence[str]) -> dict[str, Float[Tensor, " batch"]]:
-    """What a run in this world is judged by: the raters' "reward" of each response, in nats, and whether it is
-    "grammatical": 1 where the grammar could have written prompt and response, else 0.
+    """The metrics of a run in this world: the raters' "reward" of each response, in nats, and "grammatical", which is
+    1 if the grammar could have written prompt and response, else 0.
 
     Known value: ("Where is Paris?", " In France.") has reward 1 and is grammatical.
     """
