@@ -4,16 +4,11 @@ import math
 
 import pytest
 import torch
+from hands_on import set_to
 
 from dpo_notes.lessons.bradley_terry.explorers import BUDGETS, DESIGNS, Crowd, ErrorBars, OnePair
 
 pytestmark = pytest.mark.notebooks
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
 
 
 def heights(explorer):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from hands_on import press, set_to, until
 
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.language.score import response_logps
@@ -19,26 +20,6 @@ from dpo_notes.training.dpo import train_dpo
 
 pytestmark = pytest.mark.notebooks
 CONFIG = DPOConfig(beta=1.0, learning_rate=1e-3, batch_size=4, max_length=96)
-
-
-def press(explorer, words):
-    (button,) = (
-        child for row in explorer.children for child in getattr(row, "children", ()) if words == child.description
-    )
-    button.click()
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-
-
-async def until(condition):
-    for _ in range(20_000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("waited for nothing")
 
 
 def weights(model):

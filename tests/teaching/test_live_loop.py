@@ -4,6 +4,7 @@ import asyncio
 import gc
 
 import pytest
+from hands_on import until
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.teaching.live_loop import BREATH, LiveLoop
@@ -21,15 +22,6 @@ def counting(last=None):
 
     begin.asked = 0
     return begin
-
-
-async def until(condition):
-    """Wait for a condition, two seconds at most."""
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("waited for nothing")
 
 
 def steps(loop):

@@ -35,10 +35,7 @@ def _tilted_by_own_reward(reward: torch.Tensor, ref_probs: torch.Tensor) -> torc
 
 GAP = 2 * COUNTRY_VALUE  # between the right country and a wrong one
 SQUARED = [0.3**2, 0.3**4]
-WORLDS = (
-    (_tensor(2.0, 0.0, 0.0), _tensor(0.2, 0.3, 0.5)),
-    (_tensor(-1.0, 0.5, 3.0, 0.0), _tensor(0.4, 0.1, 0.2, 0.3)),
-)
+WORLDS = ((_tensor(2.0, 0.0, 0.0), _tensor(0.2, 0.3, 0.5)), (_tensor(-1.0, 0.5, 3.0, 0.0), _tensor(0.4, 0.1, 0.2, 0.3)))
 
 EXERCISES = (
     Exercise(

@@ -62,9 +62,7 @@ class Family(Explorer):
         self.margins = {}
         for row, name in enumerate((loss, beside)):
             for line, values in zip(
-                self.lines[2 * row : 2 * row + 2],
-                scaled(name, REWARDS, beta=beta, preference=preference),
-                strict=True,
+                self.lines[2 * row : 2 * row + 2], scaled(name, REWARDS, beta=beta, preference=preference), strict=True
             ):
                 line.set_data(REWARDS.numpy(), values.numpy())
             self.margins[name] = leading_margin(GALLERY[name], beta=beta, preference=preference)

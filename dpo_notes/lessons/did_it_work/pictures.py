@@ -42,20 +42,14 @@ def curve(record: Record, method: str, name: str) -> tuple[list[float], list[flo
 
 def shares_panel(ax: Axes, record: Record) -> Axes:
     """DPO over beta: held-out accuracy, which stays where it is, and the share of grammatical answers, which does not."""
-    lines = {
-        "accuracy": ("held-out accuracy", MARGIN, "s"),
-        "grammatical": ("grammatical answers", POLICY, "o"),
-    }
+    lines = {"accuracy": ("held-out accuracy", MARGIN, "s"), "grammatical": ("grammatical answers", POLICY, "o")}
     _over_beta(ax, record, lines, "share").set_ylim(0, 1.05)
     return ax
 
 
 def reward_over_beta_panel(ax: Axes, record: Record) -> Axes:
     """DPO over beta: the true reward of what it says, and the margin that its log shows on held-out pairs."""
-    lines = {
-        "reward": ("true reward of its answers", TRUTH, "o"),
-        "margin": ("implicit margin, held out", MARGIN, "s"),
-    }
+    lines = {"reward": ("true reward of its answers", TRUTH, "o"), "margin": ("implicit margin, held out", MARGIN, "s")}
     return _over_beta(ax, record, lines, "nats")
 
 

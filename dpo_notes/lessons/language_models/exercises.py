@@ -54,11 +54,7 @@ def _of_tokens(first: torch.Tensor, second: torch.Tensor, temperature: float) ->
 ANSWER = (1 / 2, 4 / 5, 1 / 4)  # of 01.1
 BELIEF, CAME = (0.6, 0.3, 0.1), 1  # of 01.2
 LEVEL = 0.7  # of 01.4
-CUTS = (
-    (_tensor(0.1, 0.4, 0.2, 0.3), 0.5),
-    (_tensor(0.05, 0.15, 0.5, 0.1, 0.2), 0.9),
-    (_tensor(0.25, 0.6, 0.15), 0.7),
-)
+CUTS = ((_tensor(0.1, 0.4, 0.2, 0.3), 0.5), (_tensor(0.05, 0.15, 0.5, 0.1, 0.2), 0.9), (_tensor(0.25, 0.6, 0.15), 0.7))
 LANGUAGES = (
     (_tensor(0.6, 0.4), torch.stack([_tensor(0.5, 0.5), _tensor(0.9, 0.1)]), 0.5),
     (_tensor(0.2, 0.3, 0.5), torch.stack([_tensor(0.7, 0.3), _tensor(0.2, 0.8), _tensor(0.5, 0.5)]), 2.0),
