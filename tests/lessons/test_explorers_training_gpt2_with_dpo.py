@@ -196,7 +196,7 @@ def test_running_the_cell_again_leaves_no_task_behind(live, tiny_model, tiny_tok
 
 def test_without_a_kernel_start_says_what_is_missing(live):
     press(live, "Start")
-    assert live.words == "nothing here can run in between; expected a notebook with a running kernel"
+    assert live.words == "no event loop to run in; expected a notebook with a running kernel"
 
 
 @pytest.fixture
