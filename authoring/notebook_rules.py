@@ -1,7 +1,7 @@
-"""What every notebook of the series holds, as rules that complain: python authoring/notebook_rules.py [NOTEBOOK ...]
+"""The rules for every notebook of the series: python authoring/notebook_rules.py [NOTEBOOK ...]
 
-A rule takes a `Page` and yields (cell id, what is wrong). LESSON_RULES are those of a notebook, SOLUTION_RULES those of
-its solutions. Nothing is executed and nothing of the notebook is imported: what was committed is what is judged.
+A rule takes a `Page` and yields (cell id, what is wrong). LESSON_RULES apply to a notebook, SOLUTION_RULES to its
+solutions. Nothing is executed and nothing of the notebook is imported: the saved file is judged.
 """
 
 import ast
@@ -20,7 +20,7 @@ HEADINGS = [
 ]
 VIDEO = "hvGa5Mba4c8"
 LINES_PER_CELL, EXERCISES, PREDICTIONS, EXPLORERS = 15, 4, 2, 1
-OPENING = {  # what the first cell must show, and how it looks
+OPENING = {  # what the first cell must contain, as a pattern
     "a question in bold": r"\*\*[^*]+\?\*\*",
     "You will be able to": r"You will be able to",
     "You need": r"You need",
@@ -33,7 +33,7 @@ Complaints = Iterator[tuple[str, str]]
 
 
 def opening(page: Page) -> Complaints:
-    """First the title cell, then what Colab needs (see authoring/addresses.py), imports with SEED, and settings."""
+    """The title cell is first, followed by the cell for Colab (see authoring/addresses.py), imports with SEED, settings."""
     title, *following = page.cells[:4]
     if title.cell_type != "markdown" or not re.match(rf"# {page.number} \S", title.source):
         yield title.id, f"the first cell begins with '# {page.number} Title'"
@@ -51,7 +51,7 @@ def opening(page: Page) -> Complaints:
 
 
 def headings(page: Page) -> Complaints:
-    """The ten sections, each once and in order, and no other of their rank."""
+    """The ten sections, each once and in order, and no others at their level."""
     lines = [line for cell in page.markdown for line in prose(cell).splitlines()]
     found = [line.removeprefix("## ").strip() for line in lines if line.startswith("## ")]
     if found != HEADINGS:
@@ -59,7 +59,7 @@ def headings(page: Page) -> Complaints:
 
 
 def short_cells(page: Page) -> Complaints:
-    """A code cell can be taken in at a glance."""
+    """A code cell is short enough to read at a glance."""
     for cell in page.code:
         lines = len(cell.source.splitlines())
         if not 1 <= lines <= LINES_PER_CELL:
@@ -67,7 +67,7 @@ def short_cells(page: Page) -> Complaints:
 
 
 def equations(page: Page) -> Complaints:
-    """Every numbered equation is verified after it stands, and every verification belongs to an equation."""
+    """Every numbered equation is verified below it, and every verification belongs to an equation."""
     order = {cell.id: place for place, cell in enumerate(page.cells)}
     tagged, verified = {}, {}
     for cell in page.markdown:
@@ -106,7 +106,7 @@ def executed(page: Page) -> Complaints:
 
 
 def no_widget_state(page: Page) -> Complaints:
-    """What only a running kernel could use is not kept."""
+    """Nothing is saved that only a running kernel could use."""
     if "widgets" in page.notebook.metadata:
         yield page.cells[0].id, "the notebook's metadata hold widget state"
     for cell in page.code:
@@ -115,7 +115,7 @@ def no_widget_state(page: Page) -> Complaints:
 
 
 def pictures(page: Page) -> Complaints:
-    """Every picture has an alternative text; markdown ones too."""
+    """Every picture has an alternative text, also in Markdown."""
     for cell in page.code:
         for output in cell.outputs:
             kinds, alt = output.get("data", {}), output.get("metadata", {}).get("image/png", {}).get("alt", "")
@@ -129,7 +129,7 @@ def pictures(page: Page) -> Complaints:
 
 
 def explorers(page: Page) -> Complaints:
-    """At least one, and each leaves a picture for those without a kernel."""
+    """There is at least one, and each leaves a picture for readers without a kernel."""
     if len(page.explorer_cells) < EXPLORERS:
         yield page.cells[0].id, f"{len(page.explorer_cells)} explorers; at least {EXPLORERS} is wanted"
     for cell in page.explorer_cells:
@@ -138,7 +138,7 @@ def explorers(page: Page) -> Complaints:
 
 
 def predictions(page: Page) -> Complaints:
-    """Predict, then run: each guess is asked for in a cell of its own and later stands beside the answer."""
+    """Predict, then run: each guess has a cell of its own and is later shown beside the answer."""
     asked = page.calls("predict")
     if len(asked) < PREDICTIONS:
         yield page.cells[0].id, f"{len(asked)} predictions; at least {PREDICTIONS} are wanted"
@@ -150,7 +150,7 @@ def predictions(page: Page) -> Complaints:
 
 
 def exercises(page: Page) -> Complaints:
-    """At least four: statement, hint with the way to the solution, and a blank that says "not tried yet"."""
+    """There are at least four: statement, hint with a link to the solution, and a blank that says "not tried yet"."""
     answers = [cell for cell in page.code if "answer" in tags(cell)]
     if len(answers) < EXERCISES:
         yield page.cells[0].id, f"{len(answers)} exercises; at least {EXERCISES} are wanted"
@@ -182,7 +182,7 @@ def exercises(page: Page) -> Complaints:
 
 
 def links(page: Page) -> Complaints:
-    """A link to a file leads somewhere, and one to the video leads to this video."""
+    """A link to a file finds it, and a link to a video leads to the talk."""
     for cell in page.markdown:
         for target in re.findall(r"\]\(([^)\s]+)|\b(?:href|src)=\"([^\"]+)\"", prose(cell)):
             target = "".join(target)
@@ -196,14 +196,14 @@ def links(page: Page) -> Complaints:
 
 
 def ids(page: Page) -> Complaints:
-    """Cells have ids of their own, by which they can be spoken of."""
+    """Cells have unique ids, by which we can refer to them."""
     found = [cell.get("id") for cell in page.cells]
     for name in sorted({name for name in found if found.count(name) > 1}, key=str):
         yield str(name), "several cells have this id"
 
 
 def nothing_of_this_machine(page: Page) -> Complaints:
-    """No folder of the author's machine, and no trace of an error."""
+    """There is no folder of the author's machine and no traceback."""
     for cell in page.cells:
         text = cell.source + "\n" + (printed(cell) if cell.cell_type == "code" else "")
         if found := ANYWHERE_ELSE.search(text):
@@ -234,7 +234,7 @@ def rules_for(path: Path) -> tuple:
 
 
 def complaints(path: Path) -> list[str]:
-    """All that is wrong with the notebook at `path`, each with the id of its cell."""
+    """Everything that is wrong with the notebook at `path`, each with the id of its cell."""
     page = Page(path)
     return [f"{cell}: {words}" for rule in rules_for(path) for cell, words in rule(page)]
 

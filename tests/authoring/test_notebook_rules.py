@@ -1,4 +1,4 @@
-"""Each rule for notebooks is silent on a good one, and names the fault that it is there for."""
+"""Each rule for notebooks accepts a good one, and names the fault that it is made for."""
 
 import json
 from pathlib import Path
@@ -43,15 +43,11 @@ def exercise(number: int) -> list:
     statement = f"### Exercise 01.{number} · A sum\n★★☆ · 5 minutes\n\nAdd [these](01_language_models.ipynb)."
     hint = "<details><summary>Hint</summary>\n\nCarry.\n\n</details>\n\n[Solution](solutions/01_language_models.ipynb)"
     blank = f'answer = ...\ncheck("01.{number}", answer)'
+    said = [words(f"01.{number}: not tried yet\n")]
     return [
         new_markdown_cell(statement, metadata={"tags": ["exercise"]}, id=f"exercise-{number}"),
         new_markdown_cell(hint, metadata={"tags": ["hint"]}, id=f"hint-{number}"),
-        new_code_cell(
-            blank,
-            metadata={"tags": ["answer"]},
-            outputs=[words(f"01.{number}: not tried yet\n")],
-            id=f"answer-{number}",
-        ),
+        new_code_cell(blank, metadata={"tags": ["answer"]}, outputs=said, id=f"answer-{number}"),
     ]
 
 
@@ -94,7 +90,7 @@ def numbered(notebook):
 
 
 def written(folder: Path, lesson, solutions) -> tuple[Path, Path]:
-    """Both notebooks as files, where they would stand."""
+    """Both notebooks as files, in their usual places."""
     (folder / "solutions").mkdir()
     paths = folder / "01_language_models.ipynb", folder / "solutions" / "01_language_models.ipynb"
     for path, notebook in zip(paths, (lesson, solutions), strict=True):
@@ -182,13 +178,8 @@ def many_lines(notebook):
     cell_of(notebook, "settings").source = "\n".join(f"x{n} = {n}" for n in range(16))
 
 
-NO_ALT = new_output("execute_result", data={"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"}, execution_count=1)
-OTHER = new_output(
-    "execute_result",
-    data={"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"},
-    metadata={"image/png": {"alt": ALT}},
-    execution_count=1,
-)
+OTHER = picture(**{"text/plain": "<Figure>"})
+NO_ALT = new_output("execute_result", data=OTHER.data, execution_count=1)
 ERROR = new_output("error", ename="KeyError", evalue="x", traceback=[])
 FAULTS = [
     ("opening", edit("title", "# 01 ", "# 02 "), "begins with '# 01 Title'"),
@@ -301,8 +292,7 @@ def test_what_an_explorer_needs_is_found_and_the_rest_left_out(tmp_path):
 
 def test_explorers_may_be_called_by_the_name_of_their_file(tmp_path):
     lesson = good_lesson()
-    imports = "from dpo_notes.lessons.language_models import explorers\nSEED = 0"
-    cell_of(lesson, "imports").source = imports
+    cell_of(lesson, "imports").source = "from dpo_notes.lessons.language_models import explorers\nSEED = 0"
     cell_of(lesson, "settings").source = "model = explorers.load_run(SEED)"
     cell_of(lesson, "explorer").source = "explorers.NextToken(model)"
     path, _ = written(tmp_path, lesson, good_solutions())
