@@ -10,6 +10,8 @@ from pathlib import Path
 import audit
 import pytest
 
+from dpo_notes.places import ROOT
+
 pytestmark = pytest.mark.processes  # each runs `pip check` in a process
 
 HOLE = {"id": "PYSEC-2024-1", "fixed_in": ["9.1", "10.0"], "link": "https://osv.dev/x", "withdrawn": None}
@@ -113,6 +115,6 @@ def test_another_release_than_the_pinned_one_is_1(index, tmp_path, capsys, line,
 
 
 def test_ci_lets_nothing_pass_but_an_index_that_gave_no_answer():
-    script = (Path(__file__).parent.parent / ".ci" / "run").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert f"\npython3 run.py audit </dev/null || (($? == {audit.NO_ANSWER}))" in script
     assert "set -euo pipefail" in script
