@@ -41,13 +41,13 @@ def opening(page: Page) -> Complaints:
         if not re.search(looks, title.source):
             yield title.id, f"the first cell lacks {what}"
     if [cell.cell_type for cell in following] != ["code", "code", "code"]:
-        yield title.id, "after the title stand three code cells: what Colab needs, imports with SEED, and settings"
+        yield title.id, "three code cells follow the title: what Colab needs, imports with SEED, and settings"
         return
     colab, imports, _ = following
     if colab.id != "colab" or "google.colab" not in colab.source:
         yield colab.id, "the second cell has the id 'colab' and fetches the package there"
     if "import " not in imports.source or not re.search(r"^SEED = \d+", imports.source, re.MULTILINE):
-        yield imports.id, "the third cell holds the imports and SEED"
+        yield imports.id, "the third cell has the imports and SEED"
 
 
 def headings(page: Page) -> Complaints:
@@ -63,7 +63,7 @@ def short_cells(page: Page) -> Complaints:
     for cell in page.code:
         lines = len(cell.source.splitlines())
         if not 1 <= lines <= LINES_PER_CELL:
-            yield cell.id, f"has {lines} lines; a code cell has 1 to {LINES_PER_CELL}"
+            yield cell.id, f"has {lines} lines; expected 1 to {LINES_PER_CELL} in a code cell"
 
 
 def equations(page: Page) -> Complaints:
@@ -85,7 +85,7 @@ def equations(page: Page) -> Complaints:
         elif order[cell.id] < order[tagged[number]]:
             yield cell.id, f"{number} is verified before it is stated"
         if f"✓ {number} " not in printed(cell):
-            yield cell.id, f"no '✓ {number} …' stands in what the cell printed"
+            yield cell.id, f"did not print '✓ {number} …'"
     for number in tagged.keys() - verified:
         yield tagged[number], f"equation {number} has no verify('{number} …')"
 
@@ -97,7 +97,7 @@ def executed(page: Page) -> Complaints:
         yield page.code[0].id, f"execution counts are {counts}: execute with `python run.py notebooks`"
     for cell in page.code:
         if "execution" in cell.metadata:
-            yield cell.id, "holds the times of its execution: execute with `python run.py notebooks`"
+            yield cell.id, "contains the times of its execution: execute with `python run.py notebooks`"
         for output in cell.outputs:
             if output.output_type == "error":
                 yield cell.id, f"raised {output.ename}"
@@ -108,10 +108,10 @@ def executed(page: Page) -> Complaints:
 def no_widget_state(page: Page) -> Complaints:
     """Nothing is saved that only a running kernel could use."""
     if "widgets" in page.notebook.metadata:
-        yield page.cells[0].id, "the notebook's metadata hold widget state"
+        yield page.cells[0].id, "the notebook's metadata contain widget state"
     for cell in page.code:
         if any(kind.startswith(WIDGETS) for output in cell.outputs for kind in output.get("data", {})):
-            yield cell.id, "an output holds a widget view"
+            yield cell.id, "an output contains a widget view"
 
 
 def pictures(page: Page) -> Complaints:
@@ -131,7 +131,7 @@ def pictures(page: Page) -> Complaints:
 def explorers(page: Page) -> Complaints:
     """There is at least one, and each leaves a picture for readers without a kernel."""
     if len(page.explorer_cells) < EXPLORERS:
-        yield page.cells[0].id, f"{len(page.explorer_cells)} explorers; at least {EXPLORERS} is wanted"
+        yield page.cells[0].id, f"{len(page.explorer_cells)} explorers; expected at least {EXPLORERS}"
     for cell in page.explorer_cells:
         if not any("image/png" in output.get("data", {}) for output in cell.outputs):
             yield cell.id, "the explorer leaves no picture: make it and show it as the last expression of one cell"
@@ -141,22 +141,22 @@ def predictions(page: Page) -> Complaints:
     """Predict, then run: each guess has a cell of its own and is later shown beside the answer."""
     asked = page.calls("predict")
     if len(asked) < PREDICTIONS:
-        yield page.cells[0].id, f"{len(asked)} predictions; at least {PREDICTIONS} are wanted"
+        yield page.cells[0].id, f"{len(asked)} predictions; expected at least {PREDICTIONS}"
     if len(page.calls("beside")) < len(asked):
-        yield page.cells[0].id, f"{len(asked)} guesses, and {len(page.calls('beside'))} shown beside their answer"
+        yield page.cells[0].id, f"{len(asked)} guesses, but {len(page.calls('beside'))} shown beside their answer"
     for cell, _ in asked:
         if not any(output.get("data", {}).get("text/plain", "").startswith("Make a guess") for output in cell.outputs):
-            yield cell.id, "the prediction is not shown: it is the last expression of its cell"
+            yield cell.id, "the prediction is not shown: make it the last expression of its cell"
 
 
 def exercises(page: Page) -> Complaints:
     """There are at least four: statement, hint with a link to the solution, and a blank that says "not tried yet"."""
     answers = [cell for cell in page.code if "answer" in tags(cell)]
     if len(answers) < EXERCISES:
-        yield page.cells[0].id, f"{len(answers)} exercises; at least {EXERCISES} are wanted"
+        yield page.cells[0].id, f"{len(answers)} exercises; expected at least {EXERCISES}"
     for cell, _ in page.calls("check"):
         if "answer" not in tags(cell):
-            yield cell.id, "a cell with check(…) has the tag 'answer'"
+            yield cell.id, "a cell with check(…) needs the tag 'answer'"
     parts = [cell for cell in page.cells if tags(cell) & {"exercise", "hint", "answer"}]
     wanted = ["exercise", "hint", "answer"] * len(answers)
     if [kind for cell in parts for kind in sorted(tags(cell) & {"exercise", "hint", "answer"})] != wanted:
@@ -176,7 +176,7 @@ def exercises(page: Page) -> Complaints:
         if f"](solutions/{page.path.name}" not in hint.source:
             yield hint.id, f"has no link to solutions/{page.path.name}"
         if not any(isinstance(node, ast.Constant) and node.value is ... for node in ast.walk(page.trees[answer.id])):
-            yield answer.id, "is no blank: '...' stands where the answer goes"
+            yield answer.id, "is no blank: expected '...' in place of the answer"
         if f"{number}: not tried yet" not in printed(answer).splitlines():
             yield answer.id, f"did not print '{number}: not tried yet'"
 

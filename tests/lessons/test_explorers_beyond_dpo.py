@@ -1,4 +1,4 @@
-"""The explorers of notebook 12: controls are set, artists and words are read."""
+"""The explorers of notebook 12: set the controls, read the artists and words."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The explorers of notebook 06: controls are set, artists and words are read."""
+"""The explorers of notebook 06: set the controls, read the artists and words."""
 
 import math
 

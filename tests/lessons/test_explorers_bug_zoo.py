@@ -1,4 +1,4 @@
-"""The explorer of the bug zoo: controls are set, artists and words are read."""
+"""The explorer of the bug zoo: set the controls, read the artists and words."""
 
 import pytest
 from hands_on import set_to

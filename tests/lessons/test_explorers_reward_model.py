@@ -1,4 +1,4 @@
-"""The explorers of notebook 05: controls are set, artists and words are read."""
+"""The explorers of notebook 05: set the controls, read the artists and words."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The explorers of notebook 10: buttons are pressed in a running event loop, artists and words are read."""
+"""The explorers of notebook 10: press buttons in a running event loop, read the artists and words."""
 
 import asyncio
 import copy

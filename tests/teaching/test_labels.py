@@ -1,4 +1,4 @@
-"""The reader's own comparisons: kept at once, in the shared format, asked once, and measured against the truth."""
+"""The reader's comparisons are saved at once in the common format, asked once, and compared with the true reward."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A figure that follows the hand: what is set is what is drawn, said and kept."""
+"""An explorer draws, describes and saves what its controls say."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A guess is kept before the answer is known, and stands beside it afterwards."""
+"""A guess is saved before the answer is known, and shown beside it afterwards."""
 
 import pytest
 from hands_on import press
