@@ -107,12 +107,12 @@ class LiveTraining(Explorer):
         said = [f"{words[loop.state]}: {_named(self.settings)}"]
         if loop.problem:
             said.append(f"{loop.problem}; Reset begins anew")
-        said += self._told()
+        said += self._latest()
         if values != self.settings:
             said.append(f"The controls have been changed; {_named(values)} will count after Reset")
         return ". ".join(said) + "."
 
-    def _told(self) -> list[str]:
+    def _latest(self) -> list[str]:
         """The latest numbers, in words."""
         loss, margin = self.lines["loss mean"].get_ydata(), self.lines["margin mean"].get_ydata()
         said = []
@@ -220,18 +220,18 @@ class ThroughTraining(Explorer):
             self._write(comparison)
 
     def describe(self, comparison, step):
-        told = []
+        gained = []
         for side, words in zip(("chosen", "rejected"), self.snapshots.words[comparison], strict=True):
             ratios = getattr(self.now, side)[comparison]
             most = int(ratios.abs().argmax())
-            told.append(
+            gained.append(
                 f"the {side} answer {ratios.sum():+.2f} nats, most of it at “{words[most]}” ({ratios[most]:+.2f})"
             )
         margin = torch.tensor(self.margin(comparison, self.now))
         sure = preference_probability(margin, torch.zeros(())).item()
         pair, answer = self.snapshots.pairs[comparison], self.now.answers[comparison].strip()
         return (
-            f"After {step} steps, against the reference: {'; '.join(told)}. The margin is {margin:z.2f}: the policy would "
+            f"After {step} steps, against the reference: {'; '.join(gained)}. The margin is {margin:z.2f}: the policy would "
             f"bet {sure:.0%} on the choice. Asked “{pair.prompt}”, it says: “{answer}”"
         )
 
