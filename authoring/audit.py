@@ -50,11 +50,8 @@ def advisories(pin: Requirement, index: str) -> list[str]:
     version = str(pin.specifier).removeprefix("==")
     with urllib.request.urlopen(f"{index}/{pin.name}/{version}/json", timeout=TIMEOUT) as answer:
         known = json.load(answer)["vulnerabilities"]
-    return [
-        f"{pin.name} {version}: {hole['id']}, fixed in {', '.join(hole['fixed_in']) or 'no release yet'}; {hole['link']}"
-        for hole in known
-        if not hole.get("withdrawn")
-    ]
+    holes = [(hole, ", ".join(hole["fixed_in"]) or "no release yet") for hole in known if not hole.get("withdrawn")]
+    return [f"{pin.name} {version}: {hole['id']}, fixed in {fixed}; {hole['link']}" for hole, fixed in holes]
 
 
 def audit(pinned: list[Requirement], index: str) -> tuple[list[str], list[str]]:

@@ -33,7 +33,7 @@ Complaints = Iterator[tuple[str, str]]
 
 
 def opening(page: Page) -> Complaints:
-    """The title cell is first, followed by the cell for Colab (see authoring/addresses.py), imports with SEED, settings."""
+    """The title cell is first, then the cell for Colab (see authoring/addresses.py), imports with SEED, settings."""
     title, *following = page.cells[:4]
     if title.cell_type != "markdown" or not re.match(rf"# {page.number} \S", title.source):
         yield title.id, f"the first cell begins with '# {page.number} Title'"

@@ -157,7 +157,7 @@ def tokens_a_pair(encoded: list[EncodedPair]) -> dict[str, float]:
 
 
 def necessary_flops(pair: EncodedPair, config: GPT2Config) -> float:
-    """The minimum FLOPs of a step for a pair: forward, and twice that backward; each token once, no padding, no reference.
+    """The minimum FLOPs of a step for a pair: forward and twice that backward, each token once, no padding or reference.
 
     6 for each weight that multiplies a token (blocks: all tokens; head: response tokens), and 12 * channels * layers for
     each token that attention sees from another: 535 GFLOP for GPT-2 124M with a prompt and two responses of 256.

@@ -55,7 +55,7 @@ def milliseconds(trace: bytes) -> list[float]:
 
 
 def measure(program, page, figure, presses: int) -> list[float]:
-    """Milliseconds of `presses` presses, divided among the explorer's sliders and lists: to the end, back, and so on."""
+    """Milliseconds of `presses` presses, divided among the explorer's sliders and lists: to the end, back and so on."""
     figure.scroll_into_view_if_needed()
     figure.evaluate(LOADED)
     pause = random.Random(0)

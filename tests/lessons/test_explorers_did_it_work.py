@@ -1,4 +1,4 @@
-"""The explorers and pictures of notebook 11: set the controls, read the artists and words; the record is the recorded one."""
+"""The explorers and pictures of notebook 11, with the recorded frontier: set the controls, read artists and words."""
 
 import pytest
 from hands_on import set_to

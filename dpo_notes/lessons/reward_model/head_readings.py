@@ -19,7 +19,7 @@ PAIRS_PER_FORWARD = 16
 
 
 class Padded(NamedTuple):
-    """One sequence with padding around it. `mask` is True at its own tokens; `positions` are the model's position ids."""
+    """One sequence with padding around it. `mask` is True at its own tokens; `positions` are position ids."""
 
     ids: Int[Tensor, " time"]
     mask: Bool[Tensor, " time"]

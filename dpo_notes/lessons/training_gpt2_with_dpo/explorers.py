@@ -231,8 +231,8 @@ class ThroughTraining(Explorer):
         sure = preference_probability(margin, torch.zeros(())).item()
         pair, answer = self.snapshots.pairs[comparison], self.now.answers[comparison].strip()
         return (
-            f"After {step} steps, against the reference: {'; '.join(gained)}. The margin is {margin:z.2f}: the policy would "
-            f"bet {sure:.0%} on the choice. Asked “{pair.prompt}”, it says: “{answer}”"
+            f"After {step} steps, against the reference: {'; '.join(gained)}. The margin is {margin:z.2f}: the policy "
+            f"would bet {sure:.0%} on the choice. Asked “{pair.prompt}”, it says: “{answer}”"
         )
 
     def _write(self, comparison: int) -> None:

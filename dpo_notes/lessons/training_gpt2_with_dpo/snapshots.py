@@ -54,7 +54,7 @@ class Snapshots:
         self.taken: list[Snapshot] = []
 
     def take(self, policy: PreTrainedModel, *, step: int) -> None:
-        """Store the log-ratios and answers of the policy, which has been trained for `step` steps. It is not changed."""
+        """Store the log-ratios and answers of the policy after `step` steps of training. It is not changed."""
         ratios = self._logps(policy) - self.before
         by_response = [row[mask].cpu() for row, mask in zip(ratios, self.batch.response_mask, strict=True)]
         count = len(self.pairs)

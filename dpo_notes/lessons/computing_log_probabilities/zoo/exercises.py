@@ -22,8 +22,8 @@ CONFUSIONS = {
     "slow run: policy and reference must be one",
     ("sign flipped", "pair swapped"): "with the pair swapped the log would be flawless, margin and accuracy rising; "
     "here the margin falls with the loss",
-    ("beta missing", "reference left out"): "this run starts at log 2 with margin 0, so the reference is there; compare "
-    "the first gradient with that of the right code",
+    ("beta missing", "reference left out"): "this run starts at log 2 with margin 0, so the reference is there; "
+    "compare the first gradient with that of the right code",
     ("dropout left on", "reference left out"): "neither starts at log 2; but without the reference the "
     "log-probabilities would start as those of the right code do, and here they are off as well",
 }  # fmt: skip

@@ -108,7 +108,7 @@ class BugZoo(Explorer):
 
 
 def _curves(ax: Axes, right: Run, curves: dict[str, tuple[str, str, str]], *, ylim: tuple, title: str) -> list[Artist]:
-    """The right run's metrics, dotted, and for each of `curves`, (label, colour, style) by metric, a line that moves."""
+    """The right run's metrics, dotted, and a line that moves for each of `curves`: (label, colour, style) by metric."""
     steps, moving = range(STEPS + 1), []
     for name, (label, color, style) in curves.items():
         if name != "true/margins":  # for the right run both margins are equal

@@ -47,7 +47,7 @@ def pair_logps() -> Float[Tensor, " rows"]:
 
 @cache
 def margin_gradient() -> Float[Tensor, " weights"]:
-    """The mean over pairs of grad log pi(y_w) − grad log pi(y_l), for all weights of the untrained model as one vector."""
+    """The mean over pairs of grad log pi(y_w) − grad log pi(y_l), over all weights of the untrained model."""
     model = letter_model().eval()
     chosen, rejected = naive_pair_logps(model).chunk(2)
     gradient = torch.autograd.grad((chosen - rejected).mean(), list(model.parameters()))
