@@ -1,7 +1,7 @@
-"""python authoring/addresses.py    write the repository's address into the README's badges and the notebooks' first code cells
+"""python authoring/addresses.py    write the repository's address into the README and the notebooks
 
-Every address of the repository is made here from `Repository` under `project.urls` in pyproject.toml, the one place
-where it stands: who moves the repository changes it there, and calls this (a test compares).
+Every address of the repository is made from `Repository` under `project.urls` in pyproject.toml. To move the
+repository, change it there and run this; a test compares.
 """
 
 import re
@@ -14,28 +14,28 @@ from dpo_notes.places import ROOT
 
 BRANCH = "main"
 FIRST = "notebooks/00_start_here.ipynb"
-COLAB = "colab"  # the id of the cell that fetches the package on Colab, where a notebook comes alone
+COLAB = "colab"  # the id of the cell that fetches the package on Colab, where a notebook is opened alone
 BADGES = re.compile(r"(?:\[!\[Open .*\n)+")
 
 
 def repository() -> str:
-    """The repository's address, without a stroke at the end."""
+    """The repository's address, without a slash at the end."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return project["urls"]["Repository"].rstrip("/")
 
 
 def source(path: str) -> str:
-    """Where the file at this path of the repository can be read."""
+    """The web address of the file at this path of the repository."""
     return f"{repository()}/blob/{BRANCH}/{path}"
 
 
 def colab(path: str) -> str:
-    """Where this notebook opens in Colab."""
+    """The address that opens this notebook in Colab."""
     return f"https://colab.research.google.com/github/{_name()}/blob/{BRANCH}/{path}"
 
 
 def binder(path: str) -> str:
-    """Where this notebook opens in JupyterLab on Binder."""
+    """The address that opens this notebook in JupyterLab on Binder."""
     return f"https://mybinder.org/v2/gh/{_name()}/{BRANCH}?urlpath=lab/tree/{path}"
 
 

@@ -1,8 +1,8 @@
-"""python run.py audit    is any release that we pin known to be unsafe, and is what is installed what we pin?
+"""python run.py audit    does a pinned release have a known vulnerability, and are the pinned releases installed?
 
-Asks the package index, release by release, for the advisories that it keeps (those of osv.dev), and pip for consistency.
-Exit code 0: every pin was asked about and none is in an advisory; 1: some are, or something else than the pins is
-installed; 3: the index gave no answer, so that nothing is known. Only 0 is an audit passed.
+Asks the package index, release by release, for its advisories (those of osv.dev), and pip whether packages are
+consistent. Exit code 0: every pin was checked and none is in an advisory; 1: some are, or other releases than the pins
+are installed; 3: the index gave no answer, so nothing is known. Only 0 means that the audit passed.
 """
 
 import importlib.metadata
@@ -20,18 +20,18 @@ from dpo_notes.places import ROOT
 
 LISTS = [ROOT / "requirements.txt", ROOT / "tests" / "requirements.txt", ROOT / "authoring" / "site-requirements.txt"]
 INDEX = "https://pypi.org/pypi"
-TIMEOUT, AT_ONCE = 20, 8  # seconds for an answer; questions at a time
+TIMEOUT, AT_ONCE = 20, 8  # seconds to wait for an answer; requests at a time
 NO_ANSWER = 3
 
 
 def pins(lists: Iterable[Path]) -> list[Requirement]:
-    """Every pin of these lists, whatever system it is for."""
+    """Every pin of these lists, for any system."""
     lines = [line for file in lists for line in file.read_text(encoding="utf-8").splitlines()]
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
 def installed_otherwise(pinned: Iterable[Requirement]) -> list[str]:
-    """A line for each pin for this system of which another release is installed, or none."""
+    """A line for each pin for this system that is not installed, or installed in another release."""
     found = []
     for pin in pinned:
         if pin.marker is not None and not pin.marker.evaluate():
@@ -41,24 +41,21 @@ def installed_otherwise(pinned: Iterable[Requirement]) -> list[str]:
         except importlib.metadata.PackageNotFoundError:
             here = None
         if here is None or not pin.specifier.contains(here, prereleases=True):
-            found.append(f"{pin} is pinned, and here it is {here or 'not installed'}")
+            found.append(f"{pin} is pinned, but {here or 'nothing'} is installed")
     return found
 
 
 def advisories(pin: Requirement, index: str) -> list[str]:
-    """A line for each advisory on this release that has not been withdrawn. Raises OSError where there is no answer."""
+    """A line for each advisory on this release that has not been withdrawn. Raises OSError without an answer."""
     version = str(pin.specifier).removeprefix("==")
     with urllib.request.urlopen(f"{index}/{pin.name}/{version}/json", timeout=TIMEOUT) as answer:
         known = json.load(answer)["vulnerabilities"]
-    return [
-        f"{pin.name} {version}: {hole['id']}, mended in {', '.join(hole['fixed_in']) or 'no release yet'}; {hole['link']}"
-        for hole in known
-        if not hole.get("withdrawn")
-    ]
+    holes = [(hole, ", ".join(hole["fixed_in"]) or "no release yet") for hole in known if not hole.get("withdrawn")]
+    return [f"{pin.name} {version}: {hole['id']}, fixed in {fixed}; {hole['link']}" for hole, fixed in holes]
 
 
 def audit(pinned: list[Requirement], index: str) -> tuple[list[str], list[str]]:
-    """(advisories, pins without an answer). Where the first pin gets no answer, the others are not asked about."""
+    """(advisories, pins without an answer). If the first pin gets no answer, no other request is made."""
 
     def ask(pin: Requirement) -> tuple[list[str], list[str]]:
         try:
@@ -78,7 +75,7 @@ def main(lists: Iterable[Path] = LISTS, index: str = INDEX) -> int:
     pinned = pins(lists)
     wrong = installed_otherwise(pinned)
     if subprocess.run([sys.executable, "-m", "pip", "check"], check=False).returncode:
-        wrong.append("what is installed does not fit together: see pip's words above")
+        wrong.append("the installed packages do not fit together: see pip's output above")
     known, unanswered = audit(pinned, index)
     print("\n".join([*wrong, *known, f"{len(pinned) - len(unanswered)} of {len(pinned)} pins audited"]))
     if unanswered:

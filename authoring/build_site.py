@@ -1,8 +1,8 @@
 """python run.py site [NOTEBOOK ...]    the notebooks as a website in build/site, for readers without Python
 
-Without names: every notebook, with its solutions. The pages are the notebooks as they were executed; they need neither
-a server nor a network: open build/site/index.html, or put the folder on any server of static files. Every slider moves,
-between pictures that are drawn now, for each combination of the values in the explorer's `page_grid`.
+Without names: every notebook, with its solutions. The pages show the notebooks as executed and need neither a server
+nor a network: open build/site/index.html, or put the folder on any server of static files. Sliders move between
+pictures, one for each combination of values in the explorer's `page_grid`, which are drawn now.
 """
 
 import importlib.metadata
@@ -28,22 +28,20 @@ from dpo_notes.training.output_folder import atomic_folder
 
 SITE = ROOT / "build" / "site"
 ASSETS = ROOT / "authoring" / "site"
-MATHJAX = (
-    "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # of the distribution of that name: MathJax 3, one file
-)
+MATHJAX = "sphinx-mathjax-offline/static/mathjax/tex-svg-full.js"  # MathJax 3 as one file, in the package of that name
 
 
 def build(notebooks: list[Path], to: Path) -> int:
-    """Write the website of these notebooks and their solutions to the folder `to`; gives Sphinx's exit code.
+    """Write the website of these notebooks and their solutions to the folder `to`; returns Sphinx's exit code.
 
-    Raises InputError where something else stands there than a website as we made it.
+    Raises InputError if the folder holds anything but a website made by this function.
     """
     with atomic_folder(to, maker="site") as aside:
         return write_site(notebooks, aside)
 
 
 def write_site(notebooks: list[Path], to: Path) -> int:
-    """Fill an empty folder with the website; gives Sphinx's exit code."""
+    """Fill an empty folder with the website; returns Sphinx's exit code."""
     notebooks = [path.resolve() for path in notebooks]
     solutions = [NOTEBOOKS / "solutions" / path.name for path in notebooks]
     explorers = dict(zip(notebooks, drawn(notebooks, to / "pictures"), strict=True))
@@ -56,28 +54,15 @@ def write_site(notebooks: list[Path], to: Path) -> int:
             page = page_of(path, pages, explorers.get(path, {}), to / place, "../" * name.count("/") + place)
             nbformat.write(page, source / name)
         (source / "index.md").write_text(index(pages), encoding="utf-8")
-        code = build_main(
-            [
-                "-q",
-                "-W",
-                "--keep-going",
-                "-b",
-                "html",
-                "-c",
-                str(ASSETS),
-                "-d",
-                str(source / "doctrees"),
-                str(source),
-                str(to),
-            ]
-        )
+        options = ["-q", "-W", "--keep-going", "-b", "html", "-c", str(ASSETS), "-d", str(source / "doctrees")]
+        code = build_main([*options, str(source), str(to)])
     mathjax = importlib.metadata.distribution("sphinx-mathjax-offline").locate_file(MATHJAX)
     shutil.copy(mathjax, to / "_static" / "tex-svg.js")
     return code
 
 
 def drawn(notebooks: list[Path], pictures: Path) -> list[dict[str, str]]:
-    """The explorers' HTML by cell id for each notebook: a process each, one for each core at a time."""
+    """The explorers' HTML by cell id for each notebook; each is drawn in its own process, one per core at a time."""
     folders = [pictures / path.stem for path in notebooks]
     addresses = [f"pictures/{path.stem}" for path in notebooks]
     spawn = multiprocessing.get_context("spawn")

@@ -1,11 +1,11 @@
-"""reveal.js and MathJax for the decks, out of Python packages that carry them; they come with the website's packages."""
+"""reveal.js and MathJax for the decks, from Python packages in authoring/site-requirements.txt."""
 
 import importlib.metadata
 import shutil
 from pathlib import Path
 
 REVEAL = "sphinx_revealjs/_static/revealjs"
-# Of a distribution, which of its files become which of ours; a name that ends in / is a whole folder.
+# By package: its file and our name for it; a name that ends in / is a whole folder.
 FILES = {
     "sphinx-revealjs": {  # reveal.js, MIT; the font of its theme, SIL Open Font Licence
         f"{REVEAL}/LICENSE": "reveal/LICENSE",
@@ -13,14 +13,14 @@ FILES = {
         f"{REVEAL}/dist/reveal.css": "reveal/dist/reveal.css",
         f"{REVEAL}/dist/theme/white.css": "reveal/dist/theme/white.css",
         f"{REVEAL}/dist/theme/fonts/source-sans-pro/": "reveal/dist/theme/fonts/source-sans-pro/",
-        "licenses/LICENSE": "mathjax/LICENSE",  # the package's own is the text of Apache 2.0, which is MathJax's too
+        "licenses/LICENSE": "mathjax/LICENSE",  # Apache 2.0, also MathJax's
     },
     "sphinx-mathjax-offline": {"sphinx-mathjax-offline/static/mathjax/tex-svg.js": "mathjax/tex-svg.js"},  # Apache 2.0
 }
 
 
 def copy_files(folder: Path) -> None:
-    """Put the files into `folder`. Raises FileNotFoundError where a package, or a file of it, is not there."""
+    """Copy the files into `folder`. Raises FileNotFoundError if a package, or a file of it, is missing."""
     for name, wanted in FILES.items():
         try:
             members = importlib.metadata.files(name) or []

@@ -1,8 +1,8 @@
-"""python run.py notebooks [NOTEBOOK ...]    execute notebooks from the top and keep what a reader without a kernel can see
+"""python run.py notebooks [NOTEBOOK ...]    execute notebooks and keep what a reader without a kernel can see
 
-Without names: every notebooks/[0-9]*.ipynb. Each runs in its own folder, as in JupyterLab, with a kernel of this very
-Python, on the CPU and with the hub offline. What differs from run to run (widget state, model ids, times) is removed, so
-that two executions write the same bytes. A notebook that fails stays as it was.
+Without names: every notebooks/[0-9]*.ipynb. Each runs in its own folder, as in JupyterLab, with a kernel of this
+Python, on the CPU and with the hub offline. What differs from run to run (widget state, model ids, times) is removed,
+so two executions write the same bytes. A notebook that fails is left unchanged.
 """
 
 import os
@@ -28,12 +28,12 @@ FAILURES = (CellExecutionError, CellTimeoutError, DeadKernelError, nbformat.Vali
 
 
 def execute(notebook: NotebookNode, folder: Path) -> None:
-    """Run all cells of `notebook`, in place, with `folder` as working directory; raises nbclient's errors."""
-    with tempfile.TemporaryDirectory() as profile:  # neither the user's start-up files nor their history
+    """Run all cells of `notebook` in place, with `folder` as working directory. Raises nbclient's errors."""
+    with tempfile.TemporaryDirectory() as profile:  # no start-up files and no history of the user
         environment = {**os.environ, "IPYTHONDIR": profile, "PYTHONHASHSEED": "0"}
         environment.update(HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
         environment.pop("MPLBACKEND", None)  # the kernel's inline backend
-        no_installed_kernel = KernelSpecManager(kernel_dirs=[])  # what remains is the kernel of this Python
+        no_installed_kernel = KernelSpecManager(kernel_dirs=[])  # leaves the kernel of this Python
         client = NotebookClient(
             notebook,
             km=AsyncKernelManager(kernel_name=NATIVE_KERNEL_NAME, kernel_spec_manager=no_installed_kernel),
@@ -47,25 +47,25 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
 
 
 def settle(notebook: NotebookNode) -> None:
-    """Remove from an executed notebook what a reader without a kernel cannot use or what is new in every run."""
+    """Remove from an executed notebook what needs a kernel and what differs from run to run."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.update(kernelspec=KERNELSPEC, language_info={"name": "python"})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop(WIDGET_VIEW, None)  # the view of a widget that is gone; picture and words stay
+            output.get("data", {}).pop(WIDGET_VIEW, None)  # useless without the kernel; picture and words stay
     nbformat.validate(notebook)
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
-    """Replace the file at `path` in one step, with the same line ends on every system."""
+    """Replace the file at `path` in one step, with the same line endings on every system."""
     beside = path.with_suffix(".ipynb.part")
     beside.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
     beside.replace(path)
 
 
 def complaint(error: Exception) -> str:
-    """The end of an execution error without terminal colours: the cell and what it raised."""
+    """An execution error without terminal colours."""
     return re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip()
 
 

@@ -1,6 +1,6 @@
 """JupyterLab in a headless browser, as a reader sees it: one server, one browser, a page for each notebook.
 
-Server and kernels get folders of their own, leave nothing behind, and reach loopback only.
+Server and kernels have their own folders, leave nothing behind, and can reach loopback only.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ BROWSER_ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-SETTINGS = {  # no news, no question about them, and every cell present in the page
+SETTINGS = {  # no news, and every cell is in the page
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
@@ -65,13 +65,13 @@ explorer => {
 
 
 def browser_path() -> str | None:
-    """Chromium or Chrome of this machine, or None."""
+    """The path of this machine's Chromium or Chrome, or None."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @contextlib.contextmanager
 def lab(folder: Path) -> Iterator[str]:
-    """A JupyterLab on `folder`/notebooks that lives within the `with`; gives its address."""
+    """A JupyterLab on `folder`/notebooks, for the length of the `with`; yields its address."""
     (folder / "notebooks").mkdir(parents=True)
     for name, values in SETTINGS.items():
         file = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -79,10 +79,7 @@ def lab(folder: Path) -> Iterator[str]:
         file.write_text(json.dumps(values), encoding="utf-8")
     own = {f"JUPYTER_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
     own |= {"IPYTHONDIR": str(folder / "ipython"), "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    own |= {
-        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-    }
+    own |= {f"JUPYTERLAB_{kind.upper()}_DIR": str(folder / kind) for kind in ("settings", "workspaces")}
     own |= {"PYTHONPATH": os.pathsep.join([str(OFFLINE), os.environ.get("PYTHONPATH", "")])}
     port = free_port()
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--expose-app-in-browser"]
@@ -116,7 +113,7 @@ def browser() -> Iterator[Browser]:
 
 
 def explorers_only(path: Path, to: Path) -> list[str]:
-    """Write a copy of a notebook with its explorer cells and what they need; gives the names of the explorers."""
+    """Write a copy of a notebook with only its explorer cells and what they need; returns the cells' ids."""
     notebook = Notebook(path)
     cells = [cell.copy() for cell in notebook.with_needs(notebook.explorer_cells)]
     for cell in cells:
@@ -126,7 +123,7 @@ def explorers_only(path: Path, to: Path) -> list[str]:
 
 
 def open_and_run(page: Page, address: str, name: str, *, seconds: float) -> None:
-    """Open the notebook `name` and start to run all of its cells."""
+    """Open the notebook `name` and start running all of its cells."""
     page.goto(f"{address}/lab/tree/{name}?token={TOKEN}&reset")
     page.wait_for_function(
         "name => window.jupyterapp?.shell.currentWidget?.context?.path === name", arg=name, timeout=1000 * seconds
@@ -136,15 +133,14 @@ def open_and_run(page: Page, address: str, name: str, *, seconds: float) -> None
 
 
 def explorers(page: Page, count: int, *, seconds: float) -> list[Locator]:
-    """The explorers of the page, once each of them shows its picture; AssertionError with what is there instead."""
+    """The explorers of the page, once each shows its picture. Raises AssertionError with the page's text otherwise."""
     with contextlib.suppress(TimeoutError):
         page.wait_for_function(PICTURES_OR_ERROR, arg=[count, ERROR], timeout=1000 * seconds)
     found = page.locator(".jp-OutputArea-output:has(.widget-html img)").all()
     if page.locator(ERROR).count() or len(found) != count:
         cells = page.locator(".jp-Notebook").inner_text()
-        raise AssertionError(
-            f"{len(found)} of {count} explorers; run {page.evaluate('window.ran')}; the page:\n{cells}"
-        )
+        ran = page.evaluate("window.ran")
+        raise AssertionError(f"{len(found)} of {count} explorers; run {ran}; the page:\n{cells}")
     return found
 
 
@@ -160,7 +156,7 @@ def free_port() -> int:
 
 
 def wait_for(server: subprocess.Popen, address: str, log: Path, *, seconds: float = 120) -> None:
-    """Return when the server answers; raises RuntimeError with its last words where it does not."""
+    """Return when the server answers. Raises RuntimeError with the end of its log if it does not."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and server.poll() is None:
         with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=5):

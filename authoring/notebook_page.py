@@ -1,4 +1,4 @@
-"""A committed notebook as the tests read it: its cells, its code as trees, and what hangs on what. Nothing is executed."""
+"""A saved notebook: its cells, their syntax trees, and which cells need which. Nothing is executed."""
 
 import ast
 import re
@@ -10,12 +10,12 @@ from nbformat import NotebookNode, reader
 
 
 class Page:
-    """A notebook with its number, and its code as trees."""
+    """A notebook with its number and the syntax trees of its code."""
 
     def __init__(self, path: Path):
         self.path = path
         self.number, _, self.stem = path.stem.partition("_")
-        self.notebook = reader.reads(path.read_text(encoding="utf-8"))  # mends no ids, unlike nbformat.read
+        self.notebook = reader.reads(path.read_text(encoding="utf-8"))  # changes no ids, unlike nbformat.read
         self.cells = self.notebook.cells
         self.code = [cell for cell in self.cells if cell.cell_type == "code"]
         self.markdown = [cell for cell in self.cells if cell.cell_type == "markdown"]
@@ -37,14 +37,14 @@ class Page:
 
     @cached_property
     def explorer_cells(self) -> list[NotebookNode]:
-        """The cells that make an explorer: a class that is imported from an explorers' file, or of such a file."""
+        """The cells that make an explorer: a class imported from an explorers.py, or accessed as explorers.Name."""
         imports = [node for tree in self.trees.values() for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
         found = [(f"{node.module}.{alias.name}".split("."), alias) for node in imports for alias in node.names]
         names = {alias.asname or alias.name for place, alias in found if place[1] == "lessons" and "explorers" in place}
         return [cell for cell in self.code if any(makes(name, self.trees[cell.id]) for name in names)]
 
     def with_needs(self, wanted: list[NotebookNode]) -> list[NotebookNode]:
-        """These code cells, and of those before them the ones that give the names which they use; in order."""
+        """These code cells, and the cells before them that define the names they use, in order."""
         kept, open_names = [], set()
         for cell in reversed(self.code):
             names = [node for node in ast.walk(self.trees[cell.id]) if isinstance(node, ast.Name)]
@@ -56,13 +56,13 @@ class Page:
 
 
 def makes(name: str, tree: ast.Module) -> bool:
-    """Whether a cell calls Name(…) or name.Name(…); what is not capitalised is no class."""
+    """Whether a cell calls Name(…) or name.Name(…), where only a capitalised name is a class."""
     called = [ast.unparse(node.func).split(".") for node in ast.walk(tree) if isinstance(node, ast.Call)]
     return any(parts[0] == name and len(parts) <= 2 and parts[-1][0].isupper() for parts in called)
 
 
 def bound_names(tree: ast.Module) -> set[str]:
-    """The names that a cell gives: assigned, imported, or defined, anywhere in it."""
+    """The names that a cell assigns, imports or defines, anywhere in it."""
     found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
@@ -77,12 +77,12 @@ def tags(cell: NotebookNode) -> set[str]:
 
 
 def prose(cell: NotebookNode) -> str:
-    """A Markdown cell without its code and its formulas, where brackets and hashes mean something else."""
+    """A Markdown cell without code and formulas, where brackets and hashes have other meanings."""
     return re.sub(r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]*\$", "", cell.source, flags=re.DOTALL)
 
 
 def printed(cell: NotebookNode) -> str:
-    """All text that a code cell's outputs hold, pictures left out."""
+    """All text in a code cell's outputs, without pictures."""
     texts = [output.get("text", "") for output in cell.outputs]
     for output in cell.outputs:
         texts += [value for kind, value in output.get("data", {}).items() if kind.startswith("text/")]
@@ -90,7 +90,7 @@ def printed(cell: NotebookNode) -> str:
 
 
 def claim_of(call: ast.Call) -> str:
-    """The first argument of verify(…): a string, or an f-string as far as its words are fixed."""
+    """The first argument of verify(…): a string, or the constant beginning of an f-string."""
     first = call.args[0] if call.args else None
     if isinstance(first, ast.JoinedStr) and first.values:
         first = first.values[0]

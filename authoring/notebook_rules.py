@@ -1,7 +1,7 @@
-"""What every notebook of the series holds, as rules that complain: python authoring/notebook_rules.py [NOTEBOOK ...]
+"""The rules for every notebook of the series: python authoring/notebook_rules.py [NOTEBOOK ...]
 
-A rule takes a `Page` and yields (cell id, what is wrong). LESSON_RULES are those of a notebook, SOLUTION_RULES those of
-its solutions. Nothing is executed and nothing of the notebook is imported: what was committed is what is judged.
+A rule takes a `Page` and yields (cell id, what is wrong). LESSON_RULES apply to a notebook, SOLUTION_RULES to its
+solutions. Nothing is executed and nothing of the notebook is imported: the saved file is judged.
 """
 
 import ast
@@ -20,7 +20,7 @@ HEADINGS = [
 ]
 VIDEO = "hvGa5Mba4c8"
 LINES_PER_CELL, EXERCISES, PREDICTIONS, EXPLORERS = 15, 4, 2, 1
-OPENING = {  # what the first cell must show, and how it looks
+OPENING = {  # what the first cell must contain, as a pattern
     "a question in bold": r"\*\*[^*]+\?\*\*",
     "You will be able to": r"You will be able to",
     "You need": r"You need",
@@ -33,7 +33,7 @@ Complaints = Iterator[tuple[str, str]]
 
 
 def opening(page: Page) -> Complaints:
-    """First the title cell, then what Colab needs (see authoring/addresses.py), imports with SEED, and settings."""
+    """The title cell is first, then the cell for Colab (see authoring/addresses.py), imports with SEED, settings."""
     title, *following = page.cells[:4]
     if title.cell_type != "markdown" or not re.match(rf"# {page.number} \S", title.source):
         yield title.id, f"the first cell begins with '# {page.number} Title'"
@@ -41,17 +41,17 @@ def opening(page: Page) -> Complaints:
         if not re.search(looks, title.source):
             yield title.id, f"the first cell lacks {what}"
     if [cell.cell_type for cell in following] != ["code", "code", "code"]:
-        yield title.id, "after the title stand three code cells: what Colab needs, imports with SEED, and settings"
+        yield title.id, "three code cells follow the title: what Colab needs, imports with SEED, and settings"
         return
     colab, imports, _ = following
     if colab.id != "colab" or "google.colab" not in colab.source:
         yield colab.id, "the second cell has the id 'colab' and fetches the package there"
     if "import " not in imports.source or not re.search(r"^SEED = \d+", imports.source, re.MULTILINE):
-        yield imports.id, "the third cell holds the imports and SEED"
+        yield imports.id, "the third cell has the imports and SEED"
 
 
 def headings(page: Page) -> Complaints:
-    """The ten sections, each once and in order, and no other of their rank."""
+    """The ten sections, each once and in order, and no others at their level."""
     lines = [line for cell in page.markdown for line in prose(cell).splitlines()]
     found = [line.removeprefix("## ").strip() for line in lines if line.startswith("## ")]
     if found != HEADINGS:
@@ -59,15 +59,15 @@ def headings(page: Page) -> Complaints:
 
 
 def short_cells(page: Page) -> Complaints:
-    """A code cell can be taken in at a glance."""
+    """A code cell is short enough to read at a glance."""
     for cell in page.code:
         lines = len(cell.source.splitlines())
         if not 1 <= lines <= LINES_PER_CELL:
-            yield cell.id, f"has {lines} lines; a code cell has 1 to {LINES_PER_CELL}"
+            yield cell.id, f"has {lines} lines; expected 1 to {LINES_PER_CELL} in a code cell"
 
 
 def equations(page: Page) -> Complaints:
-    """Every numbered equation is verified after it stands, and every verification belongs to an equation."""
+    """Every numbered equation is verified below it, and every verification belongs to an equation."""
     order = {cell.id: place for place, cell in enumerate(page.cells)}
     tagged, verified = {}, {}
     for cell in page.markdown:
@@ -85,7 +85,7 @@ def equations(page: Page) -> Complaints:
         elif order[cell.id] < order[tagged[number]]:
             yield cell.id, f"{number} is verified before it is stated"
         if f"✓ {number} " not in printed(cell):
-            yield cell.id, f"no '✓ {number} …' stands in what the cell printed"
+            yield cell.id, f"did not print '✓ {number} …'"
     for number in tagged.keys() - verified:
         yield tagged[number], f"equation {number} has no verify('{number} …')"
 
@@ -97,7 +97,7 @@ def executed(page: Page) -> Complaints:
         yield page.code[0].id, f"execution counts are {counts}: execute with `python run.py notebooks`"
     for cell in page.code:
         if "execution" in cell.metadata:
-            yield cell.id, "holds the times of its execution: execute with `python run.py notebooks`"
+            yield cell.id, "contains the times of its execution: execute with `python run.py notebooks`"
         for output in cell.outputs:
             if output.output_type == "error":
                 yield cell.id, f"raised {output.ename}"
@@ -106,16 +106,16 @@ def executed(page: Page) -> Complaints:
 
 
 def no_widget_state(page: Page) -> Complaints:
-    """What only a running kernel could use is not kept."""
+    """Nothing is saved that only a running kernel could use."""
     if "widgets" in page.notebook.metadata:
-        yield page.cells[0].id, "the notebook's metadata hold widget state"
+        yield page.cells[0].id, "the notebook's metadata contain widget state"
     for cell in page.code:
         if any(kind.startswith(WIDGETS) for output in cell.outputs for kind in output.get("data", {})):
-            yield cell.id, "an output holds a widget view"
+            yield cell.id, "an output contains a widget view"
 
 
 def pictures(page: Page) -> Complaints:
-    """Every picture has an alternative text; markdown ones too."""
+    """Every picture has an alternative text, also in Markdown."""
     for cell in page.code:
         for output in cell.outputs:
             kinds, alt = output.get("data", {}), output.get("metadata", {}).get("image/png", {}).get("alt", "")
@@ -129,34 +129,34 @@ def pictures(page: Page) -> Complaints:
 
 
 def explorers(page: Page) -> Complaints:
-    """At least one, and each leaves a picture for those without a kernel."""
+    """There is at least one, and each leaves a picture for readers without a kernel."""
     if len(page.explorer_cells) < EXPLORERS:
-        yield page.cells[0].id, f"{len(page.explorer_cells)} explorers; at least {EXPLORERS} is wanted"
+        yield page.cells[0].id, f"{len(page.explorer_cells)} explorers; expected at least {EXPLORERS}"
     for cell in page.explorer_cells:
         if not any("image/png" in output.get("data", {}) for output in cell.outputs):
             yield cell.id, "the explorer leaves no picture: make it and show it as the last expression of one cell"
 
 
 def predictions(page: Page) -> Complaints:
-    """Predict, then run: each guess is asked for in a cell of its own and later stands beside the answer."""
+    """Predict, then run: each guess has a cell of its own and is later shown beside the answer."""
     asked = page.calls("predict")
     if len(asked) < PREDICTIONS:
-        yield page.cells[0].id, f"{len(asked)} predictions; at least {PREDICTIONS} are wanted"
+        yield page.cells[0].id, f"{len(asked)} predictions; expected at least {PREDICTIONS}"
     if len(page.calls("beside")) < len(asked):
-        yield page.cells[0].id, f"{len(asked)} guesses, and {len(page.calls('beside'))} shown beside their answer"
+        yield page.cells[0].id, f"{len(asked)} guesses, but {len(page.calls('beside'))} shown beside their answer"
     for cell, _ in asked:
         if not any(output.get("data", {}).get("text/plain", "").startswith("Make a guess") for output in cell.outputs):
-            yield cell.id, "the prediction is not shown: it is the last expression of its cell"
+            yield cell.id, "the prediction is not shown: make it the last expression of its cell"
 
 
 def exercises(page: Page) -> Complaints:
-    """At least four: statement, hint with the way to the solution, and a blank that says "not tried yet"."""
+    """There are at least four: statement, hint with a link to the solution, and a blank that says "not tried yet"."""
     answers = [cell for cell in page.code if "answer" in tags(cell)]
     if len(answers) < EXERCISES:
-        yield page.cells[0].id, f"{len(answers)} exercises; at least {EXERCISES} are wanted"
+        yield page.cells[0].id, f"{len(answers)} exercises; expected at least {EXERCISES}"
     for cell, _ in page.calls("check"):
         if "answer" not in tags(cell):
-            yield cell.id, "a cell with check(…) has the tag 'answer'"
+            yield cell.id, "a cell with check(…) needs the tag 'answer'"
     parts = [cell for cell in page.cells if tags(cell) & {"exercise", "hint", "answer"}]
     wanted = ["exercise", "hint", "answer"] * len(answers)
     if [kind for cell in parts for kind in sorted(tags(cell) & {"exercise", "hint", "answer"})] != wanted:
@@ -176,13 +176,13 @@ def exercises(page: Page) -> Complaints:
         if f"](solutions/{page.path.name}" not in hint.source:
             yield hint.id, f"has no link to solutions/{page.path.name}"
         if not any(isinstance(node, ast.Constant) and node.value is ... for node in ast.walk(page.trees[answer.id])):
-            yield answer.id, "is no blank: '...' stands where the answer goes"
+            yield answer.id, "is no blank: expected '...' in place of the answer"
         if f"{number}: not tried yet" not in printed(answer).splitlines():
             yield answer.id, f"did not print '{number}: not tried yet'"
 
 
 def links(page: Page) -> Complaints:
-    """A link to a file leads somewhere, and one to the video leads to this video."""
+    """A link to a file finds it, and a link to a video leads to the talk."""
     for cell in page.markdown:
         for target in re.findall(r"\]\(([^)\s]+)|\b(?:href|src)=\"([^\"]+)\"", prose(cell)):
             target = "".join(target)
@@ -196,14 +196,14 @@ def links(page: Page) -> Complaints:
 
 
 def ids(page: Page) -> Complaints:
-    """Cells have ids of their own, by which they can be spoken of."""
+    """Cells have unique ids, by which we can refer to them."""
     found = [cell.get("id") for cell in page.cells]
     for name in sorted({name for name in found if found.count(name) > 1}, key=str):
         yield str(name), "several cells have this id"
 
 
 def nothing_of_this_machine(page: Page) -> Complaints:
-    """No folder of the author's machine, and no trace of an error."""
+    """There is no folder of the author's machine and no traceback."""
     for cell in page.cells:
         text = cell.source + "\n" + (printed(cell) if cell.cell_type == "code" else "")
         if found := ANYWHERE_ELSE.search(text):
@@ -234,7 +234,7 @@ def rules_for(path: Path) -> tuple:
 
 
 def complaints(path: Path) -> list[str]:
-    """All that is wrong with the notebook at `path`, each with the id of its cell."""
+    """Everything that is wrong with the notebook at `path`, each with the id of its cell."""
     page = Page(path)
     return [f"{cell}: {words}" for rule in rules_for(path) for cell, words in rule(page)]
 

@@ -1,8 +1,8 @@
-"""python authoring/pins.py    write the three lists of requirements anew from the ranges of pyproject.toml
+"""python authoring/pins.py    write the three lists of requirements from the ranges of pyproject.toml
 
-Needs the network and uv (`pip install uv`). The files hold the whole closure for Python 3.11 and later on Linux, macOS
-and Windows; tests/requirements.txt and authoring/site-requirements.txt only what is needed on top. What torch brings
-for CUDA is left out: plain pip takes it as torch's own dependency, and the CPU build of torch then installs none of it.
+Needs the network and uv (`pip install uv`). requirements.txt holds all dependencies, direct and indirect, for Python
+3.11 and later on Linux, macOS and Windows; tests/requirements.txt and authoring/site-requirements.txt only what they
+add. Torch's CUDA packages are left out: plain pip takes them as torch's own dependencies, and the CPU build needs none.
 """
 
 import subprocess
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dpo_notes.places import ROOT
 
-TORCH = "torch==2.13.0"  # one release for everybody, so that results can be compared
+TORCH = "torch==2.13.0"  # one release, so that results can be compared
 CUDA = ("cuda-", "nvidia-", "triton==")
 COMPILE = "uv pip compile --universal --fork-strategy fewest --python-version 3.11 pyproject.toml"
 HEADER = """\
@@ -23,7 +23,7 @@ HEADER = """\
 
 
 def resolve(arguments: list[str], constraints: list[str]) -> list[str]:
-    """The pins, one line each, that uv finds for pyproject.toml under `constraints`."""
+    """The pins, one per line, that uv finds for pyproject.toml under `constraints`."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "constraints.txt")
         file.write_text("\n".join(constraints))

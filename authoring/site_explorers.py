@@ -18,13 +18,13 @@ from PIL import Image
 from dpo_notes.teaching.grid import CHOICES, named_values
 from dpo_notes.teaching.live import Explorer
 
-COLOURS = 256  # in a picture: nobody sees the difference, and it is a quarter smaller
+COLOURS = 256  # in a picture: no visible difference, and a quarter smaller
 
 
 def draw_explorers(notebook: Path, pictures: Path, address: str) -> dict[str, str]:
-    """Draw the explorers of a notebook below the folder `pictures`; gives the HTML of each by its cell's id.
+    """Draw the explorers of a notebook into folders below `pictures`; returns the HTML of each by its cell's id.
 
-    address: of that folder, as seen from the notebook's page.
+    address: of `pictures`, relative to the notebook's page.
     """
     return {
         name: draw(explorer, pictures / name, f"{address}/{name}", name=name)
@@ -35,8 +35,8 @@ def draw_explorers(notebook: Path, pictures: Path, address: str) -> dict[str, st
 def explorers_of(notebook: Path) -> Iterator[tuple[str, Explorer]]:
     """The explorers of a notebook, each with its cell's id.
 
-    Only their cells are run, and the cells before them that give the names which they use; in the notebook's folder,
-    which becomes the working directory of this process.
+    Runs only their cells and the cells that these need, in the notebook's folder, which becomes the working directory
+    of this process.
     """
     page, shell = Page(notebook.resolve()), InteractiveShell.instance()
     os.chdir(page.path.parent)
@@ -49,15 +49,14 @@ def explorers_of(notebook: Path) -> Iterator[tuple[str, Explorer]]:
 
 
 def draw(explorer: Explorer, folder: Path, address: str, *, name: str) -> str:
-    """Write a picture for each combination, 0.webp and so on, the last control moving fastest; gives the HTML."""
+    """Write a picture for each combination, 0.webp and so on, the last control changing fastest; returns the HTML."""
     folder.mkdir(parents=True)
     start, grid, words = explorer.values, explorer.page_grid(), []
     for number, place in enumerate(product(*grid.values())):
         explorer.go_to(**dict(zip(grid, place, strict=True)))
         picture = Image.open(io.BytesIO(base64.b64decode(explorer.png)))
-        picture.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB").save(
-            folder / f"{number}.webp", lossless=True, quality=40
-        )
+        picture = picture.quantize(COLOURS, dither=Image.Dither.NONE).convert("RGB")
+        picture.save(folder / f"{number}.webp", lossless=True, quality=40)
         words.append(explorer.words)
     places = {control: values.index(start[control]) if control in start else 0 for control, values in grid.items()}
     return figure_html(explorer, grid, places, words, address, name=name)
@@ -66,8 +65,8 @@ def draw(explorer: Explorer, folder: Path, address: str, *, name: str) -> str:
 def figure_html(
     explorer: Explorer, grid: dict[str, list], places: dict[str, int], words: list[str], address: str, *, name: str
 ) -> str:
-    """What explorer.js moves: the controls, the picture and the sentence where it starts, and all the sentences."""
-    controls = explorer.make_controls()  # anew: those of the explorer have given their names to the boxes beside them
+    """The figure for explorer.js: the controls, the first picture and sentence, and the list of all sentences."""
+    controls = explorer.make_controls()  # new ones: the explorer's have passed their names to the boxes beside them
     number = 0
     for control, values in grid.items():
         number = number * len(values) + places[control]
@@ -78,23 +77,19 @@ def figure_html(
     ]
     sentences = json.dumps(words, ensure_ascii=False).replace("</", "<\\/")
     now = html.escape(words[number])
-    return "\n".join(
-        [
-            f'<figure class="explorer" data-pictures="{html.escape(address)}">',
-            '<div class="explorer-controls">',
-            *rows,
-            "</div>",
-            f'<img width="{width}" height="{height}" alt="{now}" src="{html.escape(address)}/{number}.webp">',
-            f'<figcaption role="status">{now}</figcaption>',
-            *only_there(explorer, {label: control for label, control in controls.items() if label not in grid}),
-            f'<script type="application/json">{sentences}</script>',
-            "</figure>",
-        ]
-    )
+    lines = [
+        f'<figure class="explorer" data-pictures="{html.escape(address)}">',
+        *('<div class="explorer-controls">', *rows, "</div>"),
+        f'<img width="{width}" height="{height}" alt="{now}" src="{html.escape(address)}/{number}.webp">',
+        f'<figcaption role="status">{now}</figcaption>',
+        *only_there(explorer, {label: control for label, control in controls.items() if label not in grid}),
+        *(f'<script type="application/json">{sentences}</script>', "</figure>"),
+    ]
+    return "\n".join(lines)
 
 
 def control_html(control: W.ValueWidget | None, label: str, values: list, place: int, identity: str) -> str:
-    """A list, a check box or a slider, with the words of its values; a slider too where the notebook has no control."""
+    """A list, a check box or a slider with the words of its values; a slider if the notebook has no such control."""
     description = html.escape(control.description if control else label)
     said = [html.escape(word_for(control, value)) for value in values]
     data = f'id="{identity}" data-count="{len(values)}" autocomplete="off"'
@@ -113,7 +108,7 @@ def control_html(control: W.ValueWidget | None, label: str, values: list, place:
 
 
 def only_there(explorer: Explorer, controls: dict[str, W.ValueWidget]) -> list[str]:
-    """What stays as it is on the page and can be moved in the notebook, in words."""
+    """A paragraph on the controls that are fixed on the page and work in the notebook."""
     said = [f"{control.description}: {word_for(control, explorer.values[name])}" for name, control in controls.items()]
     buttons = [f"“{words}”" for words in explorer.make_buttons()]
     lines = [f"Fixed on this page, to be moved in the notebook: {'; '.join(said)}."] * bool(said)
@@ -122,7 +117,7 @@ def only_there(explorer: Explorer, controls: dict[str, W.ValueWidget]) -> list[s
 
 
 def word_for(control: W.ValueWidget | None, value: object) -> str:
-    """A value in the words in which the notebook shows it."""
+    """A value as the notebook shows it."""
     if isinstance(control, CHOICES):
         return next(words for words, named in named_values(control) if named == value)
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""A notebook as the website shows it: links that lead somewhere, pictures beside the page, explorers that move."""
+"""A notebook as the website shows it: with working links, pictures in files, and explorers that move."""
 
 import base64
 import html
@@ -20,8 +20,8 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 def page_of(path: Path, pages: list[str], explorers: dict[str, str], pictures: Path, address: str) -> NotebookNode:
     """The notebook at `path`, changed for the website.
 
-    pages: the notebooks that have a page, as paths below notebooks/. explorers: HTML by cell id. pictures: a folder for
-    the pictures, and its address as seen from the page.
+    pages: the notebooks that have a page, as paths below notebooks/. explorers: HTML by cell id. pictures, address: the
+    folder for the pictures, and its address relative to the page.
     """
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
@@ -31,18 +31,15 @@ def page_of(path: Path, pages: list[str], explorers: dict[str, str], pictures: P
         elif cell.id in explorers:
             cell.outputs = [html_output(explorers[cell.id])]
         else:
-            outputs = [
-                picture_output(output, pictures, address, f"{cell.id}-{number}")
-                for number, output in enumerate(cell.outputs)
-            ]
-            cell.outputs = outputs
+            for number, output in enumerate(cell.outputs):
+                cell.outputs[number] = picture_output(output, pictures, address, f"{cell.id}-{number}")
     if path.parent.name == "notebooks":
         notebook.cells.insert(1, run_it(f"notebooks/{path.name}"))
     return notebook
 
 
 def target_of(target: str, path: Path, pages: list[str]) -> str:
-    """Where a link of the notebook at `path` leads on the website: to a page, or to the file in the repository."""
+    """The target on the website of a link in the notebook at `path`: a page, or the file in the repository."""
     if "://" in target:
         return target
     file, _, heading = target.partition("#")
@@ -55,14 +52,14 @@ def target_of(target: str, path: Path, pages: list[str]) -> str:
 
 
 def run_it(path: str) -> NotebookNode:
-    """The line below the title that says where this notebook can be run."""
+    """The line below the title with links to run this notebook."""
     links = {"Colab": colab(path), "Binder": binder(path), "its source": source(path)}
     said = " · ".join(f'<a href="{html.escape(link)}">{words}</a>' for words, link in links.items())
     return new_markdown_cell(f'<p class="run-it">Run this notebook: {said}</p>')
 
 
 def picture_output(output: NotebookNode, pictures: Path, address: str, name: str) -> NotebookNode:
-    """An output with its PNG in a file of its own, and the sentence of the picture as alternative text."""
+    """An output with its PNG in a separate file, and the picture's sentence as alternative text."""
     data = output.get("data", {})
     if "image/png" not in data:
         return output

@@ -1,9 +1,9 @@
 """python run.py slides [NOTEBOOK ...]    a reveal.js deck from each notebook, for the front of a class
 
-Without names: every notebook, to build/slides, with an index.html. The decks come from the saved notebooks and their
-saved outputs, so nothing is executed. They open from a plain folder and load nothing from the network: reveal.js and
-MathJax stand beside them. Exercises, imports and references are not in a deck: the cells' own slide types decide. Code
-that only draws is left out, and its picture stays.
+Without names: every notebook, to build/slides, with an index.html. The decks are made from the saved notebooks and
+outputs, so nothing is executed. They open from a plain folder and load nothing from the network: reveal.js and MathJax
+are beside them. The cells' slide types leave out exercises, imports and references. Code that only draws is left out
+too, and its picture stays.
 """
 
 import re
@@ -41,7 +41,7 @@ INDEX = """\
 
 
 def for_deck(notebook: NotebookNode) -> NotebookNode:
-    """The notebook as its deck needs it: links between notebooks lead between decks, drawing code is tagged to go."""
+    """The notebook for its deck: links between notebooks become links between decks, drawing code is tagged UNSEEN."""
     cells = []
     for cell in notebook.cells:
         cell = NotebookNode({**cell, "metadata": NotebookNode(cell.metadata)})
@@ -54,18 +54,18 @@ def for_deck(notebook: NotebookNode) -> NotebookNode:
 
 
 def _link(found: re.Match) -> str:
-    """A link to a notebook leads to its deck; of any other link within the repository the words stay."""
+    """A link to a notebook becomes a link to its deck; any other link within the repository becomes plain words."""
     words, target = found.groups()
     return f"[{words}]({Path(target).stem}.html)" if re.fullmatch(r"\d\d_\w+\.ipynb", target) else words
 
 
 def _asks(output: NotebookNode) -> bool:
-    """Whether an output is that of predict(…): on a slide its question is enough."""
+    """Whether an output is that of predict(…), of which a slide needs only the question."""
     return output.get("data", {}).get("text/plain", "").startswith("Make a guess")
 
 
 def deck(path: Path) -> str:
-    """The HTML of one deck. Its pictures are in it; reveal.js and MathJax stand beside it, in assets/."""
+    """The HTML of one deck, with its pictures; reveal.js and MathJax are beside it, in assets/."""
     exporter = SlidesExporter(
         template_name="deck",
         extra_template_basedirs=[str(TEMPLATES)],
@@ -80,7 +80,7 @@ def deck(path: Path) -> str:
 
 
 def title_of(notebook: NotebookNode) -> str:
-    """What stands in the notebook's first heading."""
+    """The notebook's first heading."""
     return notebook.cells[0].source.partition("\n")[0].removeprefix("# ").strip()
 
 
@@ -88,7 +88,7 @@ def main(names: list[str]) -> int:
     paths = [Path(name) for name in names] or sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
     try:
         with atomic_folder(SLIDES, maker="slides") as folder:
-            for made in decks_in(SLIDES):  # of other notebooks, at an earlier time
+            for made in decks_in(SLIDES):  # earlier, from other notebooks
                 shutil.copy2(made, folder)
             write_decks(paths, folder)
     except (OSError, ValueError) as error:
@@ -99,7 +99,7 @@ def main(names: list[str]) -> int:
 
 
 def write_decks(paths: list[Path], folder: Path) -> None:
-    """The decks of these notebooks, what they load, and an index of all decks that stand in the folder."""
+    """Write the decks of these notebooks, the files they load, and an index of all decks in the folder."""
     copy_files(folder / "assets")
     for path in paths:
         (folder / f"{path.stem}.html").write_text(deck(path), encoding="utf-8", newline="\n")
@@ -110,7 +110,7 @@ def write_decks(paths: list[Path], folder: Path) -> None:
 
 
 def decks_in(folder: Path) -> list[Path]:
-    """The decks of this series that stand in the folder."""
+    """The decks of this series in the folder."""
     return [path for path in sorted(folder.glob("[0-9]*.html")) if (NOTEBOOKS / f"{path.stem}.ipynb").exists()]
 
 

@@ -1,9 +1,9 @@
 """python run.py student [FOLDER]    a copy for a class: the notebooks without hints and without any way to a solution
 
-Without a name: build/student. The copy holds all that it takes to start (run.py, the package, the data), the notebooks
-with their blanks. What is left out: the benchmarks, notebooks/solutions, every hint with
-its link, the teacher's guide, tests and tools. The checkers work as ever: they are in the package, which therefore knows
-the answers. A copy that stands there already is made anew, where nobody has worked in it; anything else is left alone.
+Without a name: build/student. The copy holds run.py, the package, the data, and the notebooks with
+their blanks. It leaves out the benchmarks, notebooks/solutions, every hint with its link, the teacher's guide,
+tests and tools. The checkers work as usual, so the package contains the answers. An earlier copy is replaced if nobody
+has worked in it; any other folder is left alone.
 """
 
 import shutil
@@ -20,16 +20,8 @@ from dpo_notes.places import ROOT
 from dpo_notes.training.output_folder import atomic_folder, check_folder
 
 STUDENT = ROOT / "build" / "student"
-COPIED = (
-    "run.py",
-    "pyproject.toml",
-    "requirements.txt",
-    "environment.yml",
-    "LICENSE",
-    "LICENSE-TEXT",
-    "data",
-    "dpo_notes",
-)
+COPIED = ("run.py", "pyproject.toml", "requirements.txt", "environment.yml", "LICENSE", "LICENSE-TEXT")
+COPIED += ("data", "dpo_notes")
 HINT = "hint"  # the tag of a cell with a hint, which also holds the link to the solution
 README = """\
 # dpo-notes, student copy
@@ -47,7 +39,7 @@ cell: it says "right", or which mistake it looks like. Save the notebook, and re
 
 
 def without_hints(notebook: NotebookNode) -> NotebookNode:
-    """The notebook as students get it: all cells but the hints, and but the one that would fetch them on Colab."""
+    """The notebook for students, without the hints and the cell for Colab, which would fetch the solutions."""
     kept = [cell for cell in notebook.cells if HINT not in cell.metadata.get("tags", []) and cell.id != COLAB]
     for count, cell in enumerate((cell for cell in kept if cell.cell_type == "code"), start=1):
         cell.execution_count = count
@@ -55,9 +47,9 @@ def without_hints(notebook: NotebookNode) -> NotebookNode:
 
 
 def build(folder: Path) -> int:
-    """Write the copy to `folder`, and return how many notebooks it holds.
+    """Write the copy to `folder`, and return its number of notebooks.
 
-    Raises InputError where anything stands there but a copy as it was made, and for a folder within what is copied.
+    Raises InputError if the folder holds anything but an unchanged copy, or lies within what is copied.
     """
     place = check_folder(folder, maker="student")
     for name in COPIED:
@@ -68,7 +60,7 @@ def build(folder: Path) -> int:
 
 
 def write_copy(folder: Path) -> int:
-    """Fill an empty folder with the copy; how many notebooks it holds."""
+    """Fill an empty folder with the copy; returns its number of notebooks."""
     (folder / "notebooks").mkdir()
     for name in COPIED:
         if (ROOT / name).is_dir():

@@ -1,11 +1,10 @@
 """python benchmarks/compare_trl.py [PRESET ...] [--device cuda]    our DPO and TRL's, side by side
 
-The same weights, pairs, order, optimizer and precision; each run in a process of its own, the sides in turn. First the losses
-of all steps are shown equal, then pairs per second (median over the steps of a run), how many times faster we are (median,
-least and most over the rounds), and the peak of memory beyond what is there before training. Sides: TRL with nothing
-changed but batch size, precision and device; and tuned (the reference scored beforehand, no activation checkpointing,
-fused AdamW). Needs the packages of tests/requirements.txt (TRL 1.16). `--record` puts what was
-printed into benchmarks/RESULTS.md.
+The same weights, pairs, order, optimizer and precision; each run in its own process, the sides in turn. Shows first
+that the losses of all steps are equal, then pairs per second (median over the steps of a run), our speed-up (median,
+minimum and maximum over the rounds), and the peak memory beyond that before training. TRL runs twice: with its defaults
+except for batch size, precision and device, and tuned (reference scored beforehand, no activation checkpointing, fused
+AdamW). Needs the packages of tests/requirements.txt (TRL 1.16). `--record` writes the tables to benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from pathlib import Path
 import results
 from one_side import OURS, SIDES, Work
 
-EQUAL = 1e-4  # between the losses of a step
+EQUAL = 1e-4  # the largest allowed difference between losses of a step
 GPU_PEAK = 790  # TFLOP/s of an H200 in bf16, dense
 
 
@@ -46,7 +45,7 @@ GPU = {
 
 
 def run(work: Work) -> dict:
-    """What one_side.py measures, in a process of its own."""
+    """What one_side.py measures, in its own process."""
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "work.json", Path(folder) / "out.json"
         source.write_text(json.dumps(asdict(work)))
@@ -58,13 +57,13 @@ def run(work: Work) -> dict:
 
 
 def compare(preset: Preset, sides: list[str]) -> dict[str, list[dict]]:
-    """What each side measured, round by round."""
+    """The measurements of each side, round by round."""
     rounds = [{side: run(replace(preset.work, side=side)) for side in sides} for _ in range(preset.rounds)]
     return {side: [one[side] for one in rounds] for side in sides}
 
 
 def farthest(measured: dict[str, list[dict]]) -> float:
-    """The greatest difference between our loss at a step and another side's, over all rounds."""
+    """The largest difference between our loss at a step and another side's, over all rounds."""
     return max(
         abs(mine - its)
         for side, runs in measured.items()
@@ -115,8 +114,8 @@ def main() -> int:
         "presets", nargs="*", metavar="PRESET", help=f"of {', '.join(CPU)}; with cuda of {', '.join(GPU)}"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--rounds", type=int, help="how often each side runs (default: 3, the large model 2)")
-    parser.add_argument("--record", action="store_true", help="put the tables into benchmarks/RESULTS.md")
+    parser.add_argument("--rounds", type=int, help="number of runs of each side (default: 3, the large model 2)")
+    parser.add_argument("--record", action="store_true", help="write the tables into benchmarks/RESULTS.md")
     parser.add_argument("--output", type=Path, help="all numbers, as JSON")
     args = parser.parse_args()
     known = CPU if args.device == "cpu" else GPU

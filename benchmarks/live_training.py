@@ -1,7 +1,7 @@
 """python benchmarks/live_training.py    how often notebook 10's live training draws while it trains
 
-In JupyterLab and headless Chromium: Start is pressed, and pictures and steps are counted for twenty seconds. Needs the
-packages of tests/requirements.txt and a Chromium. `--record` puts the result into benchmarks/RESULTS.md.
+In JupyterLab and headless Chromium: presses Start, and counts pictures and steps for twenty seconds. Needs the packages
+of tests/requirements.txt and Chromium. `--record` writes the result into benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -19,11 +19,11 @@ import results
 from lab_page import COUNT_PICTURES, browser, close, explorers, explorers_only, lab, open_and_run
 
 WATCHED = 20  # seconds
-SECONDS = 300  # until the explorers of the notebook must have come
+SECONDS = 300  # to wait for the explorers of the notebook
 
 
 def watch(page, address: str, folder: Path) -> tuple[list[float], int, int]:
-    """(milliseconds at which a picture came, the steps said at the beginning and at the end)."""
+    """(time of each picture in milliseconds, the step in the sentence at the beginning, and at the end)."""
     (path,) = (ROOT / "notebooks").glob("10_*.ipynb")
     names = explorers_only(path, folder / "notebooks" / path.name)
     open_and_run(page, address, path.name, seconds=SECONDS)
@@ -46,7 +46,7 @@ def step_of(said: str) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--record", action="store_true", help="put the result into benchmarks/RESULTS.md")
+    parser.add_argument("--record", action="store_true", help="write the result into benchmarks/RESULTS.md")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, lab(Path(place) / "lab") as address, browser() as program:
         page = program.new_page(viewport={"width": 1400, "height": 1200})

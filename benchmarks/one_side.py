@@ -1,6 +1,6 @@
-"""One trainer on one shape of model and data, in a process of its own: `python benchmarks/one_side.py WORK.json OUT.json`.
+"""One trainer on one size of model and data, in its own process: `python benchmarks/one_side.py WORK.json OUT.json`.
 
-Started by compare_trl.py and scaling.py. WORK.json holds the fields of Work; OUT.json gets what was measured.
+Started by compare_trl.py and scaling.py. WORK.json holds the fields of Work; OUT.json receives the measurements.
 """
 
 import json
@@ -35,14 +35,14 @@ CHANGES = {TRL: {}, TRL_TUNED: TUNED}
 
 @dataclass(frozen=True)
 class Work:
-    """What to train, on what, and by whom. A model of no layers is the embedded one, with its own comparisons."""
+    """The model, the data and the trainer. `layers=0` is the embedded model, with its own comparisons."""
 
     side: str = OURS
     device: str = "cpu"
     layers: int = 4
     channels: int = 128
     vocabulary: int = 50257
-    prompt: tuple[float, float] = (32, 48)  # words, from and to, all as likely; or median and sigma of the log-normal
+    prompt: tuple[float, float] = (32, 48)  # words: minimum and maximum (uniform), or median and sigma (log-normal)
     response: tuple[float, float] = (12, 32)
     lognormal: bool = False
     batch: int = 8
@@ -50,9 +50,9 @@ class Work:
 
 
 def model_and_pairs(work: Work) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[PreferencePair]]:
-    """The same for all sides: fresh weights of seed 0, words of the corpus in the lengths asked for.
+    """The same for all sides: new weights from seed 0, and words of the corpus in the lengths of `work`.
 
-    The activation is as each side's users have it: ours as `load_model` leaves it, TRL's as transformers does.
+    Each side has the activation that its users get: ours from `load_model`, TRL's from transformers.
     """
     model, tokenizer = load_model()
     count = work.batch * work.steps
@@ -75,7 +75,7 @@ def model_and_pairs(work: Work) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
 
 
 def pairs_of_words(work: Work, count: int) -> list[PreferencePair]:
-    """Comparisons of consecutive words of the corpus; nearly every word is one token."""
+    """Comparisons made of consecutive words of the corpus; nearly every word is one token."""
     words = (DATA / "corpus" / "corpus.txt").read_text(encoding="utf-8").split()
     generator = torch.Generator().manual_seed(0)
     taken = 0
@@ -99,7 +99,7 @@ def length(numbers: tuple[float, float], lognormal: bool, generator: torch.Gener
 
 
 def settings(work: Work) -> DPOConfig:
-    """Those of all sides."""
+    """The settings of all sides."""
     return DPOConfig(
         learning_rate=1e-4,
         batch_size=work.batch,
@@ -111,7 +111,7 @@ def settings(work: Work) -> DPOConfig:
 
 
 def measure(work: Work) -> dict:
-    """Loss of each step, seconds of each counted step, seconds before the first, and the peak of memory in MiB."""
+    """Loss of each step, seconds of each counted step and of the whole run, and peak memory in MiB."""
     policy, tokenizer, pairs = model_and_pairs(work)
     reference = frozen_copy(policy)
     config = settings(work)
@@ -148,7 +148,7 @@ def measure(work: Work) -> dict:
 
 
 def tokens_a_pair(encoded: list[EncodedPair]) -> dict[str, float]:
-    """Mean tokens of prompt and of both responses together."""
+    """Mean number of tokens in the prompt, and in both responses together."""
     count = len(encoded)
     return {
         "prompt": sum(len(pair.prompt) for pair in encoded) / count,
@@ -157,7 +157,7 @@ def tokens_a_pair(encoded: list[EncodedPair]) -> dict[str, float]:
 
 
 def necessary_flops(pair: EncodedPair, config: GPT2Config) -> float:
-    """The least that a step costs for a pair: forward and twice that backward, each token once, no padding, no reference.
+    """The minimum FLOPs of a step for a pair: forward and twice that backward, each token once, no padding or reference.
 
     6 for each weight that multiplies a token (blocks: all tokens; head: response tokens), and 12 * channels * layers for
     each token that attention sees from another: 535 GFLOP for GPT-2 124M with a prompt and two responses of 256.
@@ -171,7 +171,7 @@ def necessary_flops(pair: EncodedPair, config: GPT2Config) -> float:
 
 
 def memory(device: str) -> float:
-    """The most memory that this process, or on a GPU PyTorch, has held so far, in MiB."""
+    """The peak memory so far of this process, or on a GPU of PyTorch, in MiB."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     import resource

@@ -1,11 +1,10 @@
-"""python benchmarks/profile_step.py [PRESET ...]    where the time of our DPO step goes, and how near it is to the machine's limit
+"""python benchmarks/profile_step.py [PRESET ...]    where the time of our DPO step goes, and the machine's limit
 
 For the CPU presets of compare_trl.py: the share of each kind of operation in the steps' time (PyTorch's profiler), the
-rate at which a step does its necessary work, and the rate of the best matrix product that this machine was seen to do
-here. A step that comes near that rate is bound by arithmetic: nothing but less arithmetic makes it faster. So the
-arithmetic that TRL does for the same pairs is counted too: two padded sequences a pair, every position through the head,
-and with its defaults the reference in every step and each layer's forward pass twice.
-`--record` puts the table into benchmarks/RESULTS.md.
+rate of a step's necessary work, and the rate of the fastest matrix product measured here. A step near that rate is
+compute-bound: only less arithmetic makes it faster. So the arithmetic that TRL does for the same pairs is counted too:
+two padded sequences a pair, every position through the head, and with its defaults the reference in every step and each
+layer's forward pass twice. `--record` writes the text into benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -25,7 +24,7 @@ from dpo_notes.language.load import frozen_copy
 from dpo_notes.pairs.encode import encode_pairs
 from dpo_notes.training.dpo import train_dpo
 
-STEPS = 8  # that are counted
+STEPS = 8  # that are measured
 KINDS = {  # by name of the operation
     "matrix products": "aten::mm aten::addmm aten::bmm",
     "attention": "aten::_scaled_dot_product_flash_attention_for_cpu aten::_scaled_dot_product_flash_attention_for_cpu_backward",
@@ -48,7 +47,7 @@ def steps_of(work: Work):
 
 
 def arithmetic(work: Work) -> tuple[float, float, float, float]:
-    """GFLOP a step: what is necessary, and at least what TRL does, tuned and by default; MiB of gradients and moments."""
+    """GFLOP a step: the necessary ones, and the minimum for TRL, tuned and by default; MiB of gradients and moments."""
     model, tokenizer, pairs = model_and_pairs(work)
     config, ordered = model.config, in_our_order(pairs, tokenizer, model, settings(work))
     encoded = encode_pairs(tokenizer, ordered, max_length=config.n_positions)
@@ -95,7 +94,7 @@ def shares(rows) -> dict[str, float]:
 
 
 def best_rate() -> dict[tuple[int, int, int], float]:
-    """GFLOP/s of plain matrix products by size, each the best of many tries."""
+    """GFLOP/s of plain matrix products by size, each the best of 30 tries."""
     rates = {}
     for rows, inner, columns in SIZES:
         left, right = torch.randn(rows, inner), torch.randn(inner, columns)
@@ -128,7 +127,7 @@ def report(name: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="*", metavar="PRESET", help=f"of {', '.join(CPU)}")
-    parser.add_argument("--record", action="store_true", help="put the text into benchmarks/RESULTS.md")
+    parser.add_argument("--record", action="store_true", help="write the text into benchmarks/RESULTS.md")
     args = parser.parse_args()
     if unknown := [name for name in args.presets if name not in CPU]:
         parser.error(f"no preset {unknown[0]!r}; there are {', '.join(CPU)}")

@@ -1,6 +1,6 @@
-"""The plain form of an explorer, which benchmarks/widget_latency.py measures beside every other: three panels, one slider.
+"""A plain explorer with three panels and one slider, which benchmarks/widget_latency.py measures beside every other.
 
-Matplotlib artists on a canvas of their own, blitted, sent as a PNG by Pillow in one ipywidgets.HTML; nothing of dpo_notes.
+Blitted Matplotlib artists, sent as a PNG from Pillow in one ipywidgets.HTML; uses nothing of dpo_notes.
 """
 
 import base64

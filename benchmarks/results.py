@@ -1,4 +1,4 @@
-"""RESULTS.md: what the benchmarks printed, a section each, with command, date, machine and versions."""
+"""RESULTS.md: the output of the benchmarks, a section each, with command, date, machine and versions."""
 
 import sys
 from importlib.metadata import version
@@ -16,7 +16,7 @@ ready to.
 
 
 def write(title: str, text: str, *, packages: tuple[str, ...] = ()) -> None:
-    """Put `text` under the heading `title`, in place of what stood there; other sections stay."""
+    """Write `text` under the heading `title`, replacing that section; other sections stay."""
     facts = circumstances("python " + " ".join([f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]))
     versions = facts["versions"] | {name: version(name) for name in packages}
     machine = facts["machine"]

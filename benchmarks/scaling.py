@@ -1,8 +1,9 @@
 """python benchmarks/scaling.py    what a pair costs as the work grows: ours beside TRL, tuned
 
-From one shape (GPT-2 of 4 layers × 128 channels with 50,257 words, prompt 50 words, answers 25, batch 8) one thing at a time is
-varied: prompt, answers, vocabulary, batch, channels. Pairs per second and memory of each, in processes of their own, the
-two sides in turn. Needs the packages of tests/requirements.txt. `--record` puts table and picture into benchmarks/.
+From GPT-2 with 4 layers × 128 channels and 50,257 words, a prompt of 50 words, answers of 25 and a batch of 8, this
+varies one size at a time: prompt, answers, vocabulary, batch, channels. Measures pairs per second and memory, each run
+in its own process, the two sides in turn. Needs the packages of tests/requirements.txt. `--record` writes table and
+picture into benchmarks/.
 """
 
 import argparse
@@ -33,7 +34,7 @@ Point = tuple[str, int, str, float, float]  # axis, size, side, pairs a second, 
 
 
 def measure() -> list[Point]:
-    """All points, printed as they come."""
+    """All points, each printed when it is measured."""
     points = []
     for axis, (field, sizes, value) in AXES.items():
         for size in sizes:
@@ -82,7 +83,7 @@ def picture(points: list[Point]) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--record", action="store_true", help="put table and picture into benchmarks/")
+    parser.add_argument("--record", action="store_true", help="write table and picture into benchmarks/")
     args = parser.parse_args()
     points = measure()
     ratios = [ours[3] / theirs[3] for ours, theirs in zip(points[::2], points[1::2], strict=True)]

@@ -1,9 +1,9 @@
-"""python benchmarks/site_latency.py [PAGE ...]    how fast the website's explorers follow the hand
+"""python benchmarks/site_latency.py [PAGE ...]    how fast the website's explorers react to keys
 
-For the site that `python run.py site` has built: opens its pages from the folder, without a network, in headless
-Chromium, and presses arrow keys on every slider and list of every explorer. Chromium's own trace says how long it took
-from the key to the frame on the screen that shows what it did. Needs the packages of tests/requirements.txt.
-`--record` puts the table into benchmarks/RESULTS.md.
+For the site built by `python run.py site`: opens its pages from the folder, without a network, in headless Chromium,
+and presses arrow keys on every slider and list of every explorer. The time from the key press to the frame that shows
+its effect comes from Chromium's own trace. Needs the packages of tests/requirements.txt. `--record` writes the table
+into benchmarks/RESULTS.md.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from lab_page import browser
 from widget_latency import summary
 
 SITE = ROOT / "build" / "site"
-PAUSE = (0.06, 0.16)  # seconds between two presses, from and to: frames must not come in step with them
+PAUSE = (0.06, 0.16)  # seconds between presses, random so as not to follow the frames
 HEADING = (
     "Milliseconds from a key press to the frame that shows its effect, once an explorer's pictures are loaded: median, "
     "95th percentile; presses; and what its pictures weigh."
@@ -38,7 +38,7 @@ figure => Promise.all(JSON.parse(figure.querySelector('script').textContent).map
 
 
 def milliseconds(trace: bytes) -> list[float]:
-    """From each key press to the end of the frame that it led to; a press that changed nothing leads to none."""
+    """The time from each key press to the end of the frame that shows its effect; presses without effect have none."""
     events = sorted(json.loads(trace)["traceEvents"], key=lambda event: event.get("ts", 0))
     open_events, times = defaultdict(list), []
     for event in events:  # the stages of one press lie within its EventLatency and share its number
@@ -55,7 +55,7 @@ def milliseconds(trace: bytes) -> list[float]:
 
 
 def measure(program, page, figure, presses: int) -> list[float]:
-    """Milliseconds of the presses, shared out among the explorer's sliders and lists: up to the end, back, and so on."""
+    """Milliseconds of `presses` presses, divided among the explorer's sliders and lists: to the end, back and so on."""
     figure.scroll_into_view_if_needed()
     figure.evaluate(LOADED)
     pause = random.Random(0)
@@ -76,7 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pages", nargs="*", type=Path, default=sorted(SITE.glob("[0-9]*.html")))
     parser.add_argument("--presses", type=int, default=48, help="key presses an explorer (default 48)")
-    parser.add_argument("--record", action="store_true", help="put the table into benchmarks/RESULTS.md")
+    parser.add_argument("--record", action="store_true", help="write the table into benchmarks/RESULTS.md")
     args = parser.parse_args()
     if not args.pages:
         parser.error(f"no pages in {SITE}; build them with `python run.py site`")

@@ -1,9 +1,9 @@
-"""python benchmarks/widget_latency.py [NOTEBOOK ...]    how fast the explorers follow the hand
+"""python benchmarks/widget_latency.py [NOTEBOOK ...]    how fast the explorers react to keys
 
-In JupyterLab and headless Chromium: milliseconds from a key press on a slider to changed pixels, for every explorer and,
-press by press in turn, for the plain form of one (reference_explorer.py) on the same page; pictures a second while a key
-is held down. In Python alone: milliseconds of one move, and of these the model's forward pass. Needs the packages of
-tests/requirements.txt and a Chromium. On a busy machine only the ratios mean something.
+In JupyterLab and headless Chromium: milliseconds from a key press on a slider to changed pixels, for every explorer
+and, alternating press by press, for a plain one (reference_explorer.py) on the same page; pictures a second while a key
+is held down. In Python alone: milliseconds of one move, and of the model's forward pass within it. Needs the packages
+of tests/requirements.txt and Chromium. On a busy machine only the ratios mean something.
 """
 
 import argparse
@@ -32,8 +32,8 @@ from transformers import PreTrainedModel
 from dpo_notes.teaching.live import Explorer
 
 HELD = 2000  # milliseconds for which a key is held down
-REPEAT = 33  # milliseconds between its repetitions, as keyboards do it
-SECONDS = 300  # until the explorers of a notebook must have come
+REPEAT = 33  # milliseconds between its repetitions, as on a keyboard
+SECONDS = 300  # to wait for the explorers of a notebook
 HEADING = (
     "Milliseconds from a key press to changed pixels, median and 95th percentile; the same for the plain form of an "
     "explorer (reference_explorer.py), pressed in turn on the same page; the ratio of the medians; pictures a second while "
@@ -42,8 +42,8 @@ HEADING = (
 COLUMNS = ["explorer", "median", "p95", "plain", "p95", "ratio", "a second", "plain", "move", "forward"]
 REFERENCE_CELL = f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r})\nimport reference_explorer\nreference_explorer.Reference()"
 
-# Gives the page press(explorer, slider, key) -> milliseconds until the new picture is decoded and a frame shows it, or
-# null where none came; and hold(explorer, slider, milliseconds, repeat) -> pictures shown.
+# Adds to the page press(explorer, slider, key) -> milliseconds until a frame shows the new picture, or null if none
+# came; and hold(explorer, slider, milliseconds, repeat) -> pictures shown.
 MEASURES = """
 () => {
     const source = explorer => explorer.querySelector('.widget-html img')?.src;
@@ -119,7 +119,7 @@ def in_browser(path: Path, page, address: str, folder: Path, *, presses: int) ->
 
 
 def press(page, explorer, slider: int, turn: int) -> float | None:
-    """Milliseconds of one press: eight to the right, eight back, and so on, as far as the slider goes."""
+    """Milliseconds of one press: eight to the right, eight back, and so on, within the slider's limits."""
     handle = explorer.locator("[role=slider]").nth(slider)
     now, low, high = (float(handle.get_attribute(f"aria-value{name}")) for name in ("now", "min", "max"))
     right = now <= low or (now < high and turn // 8 % 2 == 0)
@@ -141,7 +141,7 @@ def summary(times: list[float]) -> dict[str, float]:
 
 
 def in_python(path: Path, *, moves: int = 12) -> list[dict[str, float]]:
-    """Milliseconds of a move without a browser, and of the model within it, for each explorer of a notebook."""
+    """Milliseconds of a move without a browser, and of the model's forward pass in it, for each explorer."""
     made, notebook = [], Notebook(path)
     begin = Explorer.__init__
 
@@ -153,7 +153,7 @@ def in_python(path: Path, *, moves: int = 12) -> list[dict[str, float]]:
     Explorer.__init__ = remember
     os.chdir(path.parent)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # what the cells print is not ours
+        with contextlib.redirect_stdout(io.StringIO()):  # hides what the cells print
             for cell in notebook.with_needs(notebook.explorer_cells):
                 exec(compile(notebook.trees[cell.id], str(path), "exec"), namespace)  # noqa: S102
     finally:
@@ -176,7 +176,7 @@ def moved(explorer: Explorer, moves: int) -> dict[str, float]:
 
 
 def neighbours(control, moves: int) -> list:
-    """Values on a slider's way up from its place, or down where there is no way up; none for other controls."""
+    """Values on a slider's way up from its place, or down if it is at the end; none for other controls."""
     if isinstance(control, W.SelectionSlider):
         values = [option[1] if isinstance(option, tuple) else option for option in control.options]
         return [value for value in values if value != control.value][:moves]
@@ -191,7 +191,7 @@ def neighbours(control, moves: int) -> list:
 
 @contextlib.contextmanager
 def model_seconds() -> Iterator[list[float]]:
-    """A list that gets, within the `with`, the seconds of each forward pass of a transformers model."""
+    """A list that receives, within the `with`, the seconds of each forward pass of a transformers model."""
     seconds, begun = [], []
 
     def before(module, arguments):
@@ -231,7 +231,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="*", type=Path, default=sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")))
     parser.add_argument("--presses", type=int, default=48, help="key presses an explorer (default 48)")
-    parser.add_argument("--record", action="store_true", help="put the table into benchmarks/RESULTS.md")
+    parser.add_argument("--record", action="store_true", help="write the table into benchmarks/RESULTS.md")
     args = parser.parse_args()
     rows = []
     print(f"{HEADING}\n\n{table([])}", flush=True)

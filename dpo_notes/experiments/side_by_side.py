@@ -1,8 +1,8 @@
 """python -m dpo_notes.experiments.side_by_side    the same 50 steps of DPO, ours and TRL's, on the embedded GPT-2
 
-The same pairs in the same order, the same optimizer, float32, one thread. Writes data/recorded/trl-side-by-side/run.json,
-which notebook 12 shows: "rows" hold what both logged at each step, under the names that both use. Needs the packages of
-tests/requirements.txt (TRL 1.16). Under a minute.
+The same pairs in the same order, the same optimizer, float32, one thread; takes less than a minute. Notebook 12 shows
+what this writes, data/recorded/trl-side-by-side/run.json: its "rows" hold what both logged at each step, under common
+names. Needs the packages of tests/requirements.txt (TRL 1.16).
 """
 
 import json
@@ -25,7 +25,7 @@ COMMAND = "python -m dpo_notes.experiments.side_by_side"
 STEPS = 50
 CONFIG = DPOConfig(learning_rate=8e-4, batch_size=8, epochs=1, warmup_fraction=0.0, eval_samples=0, precision="fp32")
 REWARDS = [f"rewards/{name}" for name in ("chosen", "rejected", "margins", "accuracies")]
-SHARED = ["loss", "grad_norm", "learning_rate", *REWARDS, "logps/chosen", "logps/rejected"]  # both log them, named so
+SHARED = ["loss", "grad_norm", "learning_rate", *REWARDS, "logps/chosen", "logps/rejected"]  # logged by both
 PLAIN = {"use_cpu": True, "optim": "adamw_torch", "gradient_checkpointing": False, "logging_steps": 1}
 
 
@@ -37,14 +37,14 @@ def run_ours(pairs: list[PreferencePair]) -> list[Row]:
 
 
 def run_trl(pairs: list[PreferencePair]) -> list[Row]:
-    """The rows that TRL's DPOTrainer logs, given the pairs in the order in which `train_dpo` takes them."""
+    """The rows that TRL's DPOTrainer logs for these pairs, which are in the order of `train_dpo`."""
     policy, tokenizer = load_model()
     rows, losses = train_with_trl(policy.requires_grad_(), frozen_copy(policy), pairs, tokenizer, CONFIG, **PLAIN)
     return [row | {"loss": loss} for row, loss in zip(rows, losses, strict=False)]
 
 
 def run_both(steps: int) -> list[Row]:
-    """What both log at each step, side by side, on the first pairs of the embedded comparisons."""
+    """The logs of both at each step, on the first pairs of the embedded comparisons."""
     pairs = load_pairs("embedded", split="train")[: steps * CONFIG.batch_size]
     model, tokenizer = load_model()
     ours, theirs = run_ours(pairs), run_trl(in_our_order(pairs, tokenizer, model, CONFIG))

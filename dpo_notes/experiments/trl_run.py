@@ -1,4 +1,4 @@
-"""A run of TRL's DPOTrainer on pairs in our order: what the benchmarks and the recorded run share. Needs tests/requirements.txt (TRL 1.16)."""
+"""A run of TRL's DPOTrainer on pairs in our order, for benchmarks and the recorded run. Needs TRL 1.16 (tests/requirements.txt)."""
 
 import os
 import tempfile
@@ -18,7 +18,7 @@ from dpo_notes.training.order import epoch_steps
 
 
 class RecordingTrainer(trl.DPOTrainer):
-    """TRL's trainer as it is, which also keeps the loss of each step unrounded."""
+    """TRL's trainer, unchanged except that it keeps the unrounded loss of each step."""
 
     def compute_loss(self, *arguments, **keywords):
         loss = super().compute_loss(*arguments, **keywords)
@@ -48,8 +48,8 @@ def train_with_trl(
 ) -> tuple[list[dict[str, float]], list[float]]:
     """(rows as TRL logs them, the loss of each step) of one epoch over `pairs`, taken in the order given.
 
-    `config` in TRL's words; everything else is TRL's default unless `changes` says otherwise. `reference` must have been
-    copied from `policy` before TRL touched that.
+    `config` is translated to TRL's settings; all others are TRL's defaults, or in `changes`. `reference` must have been
+    copied from `policy` before this call, because TRL changes the policy.
     """
     columns = {name: [getattr(pair, name) for pair in pairs] for name in ("prompt", "chosen", "rejected")}
     with tempfile.TemporaryDirectory() as folder:
@@ -66,7 +66,7 @@ def train_with_trl(
 
 
 def trl_config(config: DPOConfig, folder: str, **changes) -> trl.DPOConfig:
-    """The settings of `config` that TRL has too, and quiet."""
+    """The settings of `config` that TRL has too, with its output off."""
     settings = {
         "beta": config.beta,
         "learning_rate": config.learning_rate,
@@ -90,7 +90,7 @@ def trl_config(config: DPOConfig, folder: str, **changes) -> trl.DPOConfig:
 def in_our_order(
     pairs: Sequence[PreferencePair], tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, config: DPOConfig
 ) -> list[PreferencePair]:
-    """The pairs in the order in which `train_dpo` goes through them in its first epoch."""
+    """The pairs in the order of `train_dpo` in its first epoch."""
     lengths = [len(pair) for pair in encode_pairs(tokenizer, pairs, max_length=context_length(model))]
     sizes = {"batch_size": config.batch_size, "accumulation_steps": config.accumulation_steps, "processes": 1}
     steps = epoch_steps(lengths, **sizes, seed=config.seed, epoch=0)

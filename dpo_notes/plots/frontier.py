@@ -1,4 +1,4 @@
-"""The reward-KL frontier as a picture: what each method gained, what it paid, and whether it still speaks the language."""
+"""The reward-KL frontier as a picture: what each method gained, its KL, and whether it still writes grammatically."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 
 from dpo_notes.plots.runs import CHOSEN, POLICY, REFERENCE, TRUTH, open_axes
 
-LEARNT = "#E69F00"  # a reward that was learnt from comparisons; the last of Okabe and Ito's colours that shows on white
+LEARNT = "#E69F00"  # for a reward learnt from comparisons; Okabe and Ito's last colour that shows on white
 
-# Method: (what it is called, colour, marker). The colour says what a method is paid with: comparisons, chosen responses,
-# the true reward or a learnt one. The marker tells methods of one colour apart, and all of them without colour.
+# Method: (label, colour, marker). The colour says what a method learns from: comparisons, chosen responses, the true
+# reward or a learnt one. The marker tells methods of one colour apart, and all of them without colour.
 METHODS = {
     "dpo": ("DPO, by beta", POLICY, "o"),
     "sft": ("SFT on the chosen, by epochs", CHOSEN, "s"),
@@ -24,18 +24,18 @@ METHODS = {
     "best-of-n": ("best-of-n by the true reward, by n", TRUTH, "D"),
 }
 
-ASIDE = {"o": (-9, 8), "s": (9, -7), "^": (-10, 8), "D": (12, 1)}  # of a marker: where a strength is written, in points
+ASIDE = {"o": (-9, 8), "s": (9, -7), "^": (-10, 8), "D": (12, 1)}  # from a marker to its strength, in points
 
 Record = Mapping[str, Any]
 Point = Mapping[str, Any]
 
 
 def seed_means(points: Sequence[Point], method: str) -> list[dict[str, float]]:
-    """One entry for each strength of a method, in the order of strength: means over its seeds.
+    """Means over the seeds of a method, one entry for each strength, in ascending order.
 
-    "value", "seeds", "kl", "reward", "grammatical", with DPO the held-out "margin", and the standard errors of the first two means that come from having
-    sampled, "kl_error" and "reward_error": sqrt(sum of squares) / seeds. What training adds to them shows in how far the
-    seeds lie apart.
+    Keys: "value", "seeds", "kl", "reward", "grammatical", for DPO the held-out "margin", and "kl_error" and
+    "reward_error", the standard errors of those means from sampling responses: sqrt(sum of squares) / seeds. The noise
+    of training itself shows in the spread of the seeds.
     """
     by_value: dict[float, list[Point]] = {}
     for point in points:
@@ -47,9 +47,8 @@ def seed_means(points: Sequence[Point], method: str) -> list[dict[str, float]]:
 def frontier_panel(ax: Axes, record: Record) -> Axes:
     """True reward against KL: a mark for each strength (mean over seeds, bars of two standard errors), a dot a seed.
 
-    The first and the last strength of each line are written beside it.
-
-    The line is the optimal policy, estimated by weighting samples of the base model; the cross is the base model.
+    The first and the last strength of each method are written beside its line. The black line is the optimal policy,
+    estimated by weighting samples of the base model; the cross is the base model.
     """
     curve, base = record["optimum"], _base(record)
     kl, reward = ([base[name], *_column(curve, name)] for name in ("kl", "reward"))
@@ -59,9 +58,7 @@ def frontier_panel(ax: Axes, record: Record) -> Axes:
         kl, reward = _column(means, "kl"), _column(means, "reward")
         xerr, yerr = ([2 * error for error in _column(means, name)] for name in ("kl_error", "reward_error"))
         ax.errorbar(kl, reward, xerr=xerr, yerr=yerr, elinewidth=1, capsize=2, **style)
-        for x, y, strength in sorted(
-            {(kl[i], reward[i], means[i]["value"]) for i in (0, -1)}
-        ):  # those between follow in order
+        for x, y, strength in sorted({(kl[i], reward[i], means[i]["value"]) for i in (0, -1)}):
             aside = {"xytext": ASIDE[style["marker"]], "textcoords": "offset points", "ha": "center", "va": "center"}
             ax.annotate(f"{strength:g}", (x, y), color=style["color"], fontsize=8, **aside)
     _mark_seeds_and_base(ax, record, "reward")
@@ -69,7 +66,7 @@ def frontier_panel(ax: Axes, record: Record) -> Axes:
 
 
 def grammar_panel(ax: Axes, record: Record) -> Axes:
-    """The share of responses that the grammar could have written, against KL: what the reward does not see."""
+    """The share of responses that the grammar could have written, which the reward does not see, against KL."""
     for means, style in _drawn_methods(record):
         ax.plot(_column(means, "kl"), _column(means, "grammatical"), **style)
     _mark_seeds_and_base(ax, record, "grammatical")
@@ -97,14 +94,14 @@ def _mean(value: float, points: Sequence[Point]) -> dict[str, float]:
 
 
 def _drawn_methods(record: Record) -> Iterator[tuple[list[dict[str, float]], dict[str, Any]]]:
-    """(means over seeds, style of its line) of every method that the record has."""
+    """(means over seeds, line style) of every method in the record."""
     for method, (label, color, marker) in METHODS.items():
         if means := seed_means(record["points"], method):
             yield means, {"label": label, "color": color, "marker": marker, "linewidth": 1}
 
 
 def _mark_seeds_and_base(ax: Axes, record: Record, name: str) -> None:
-    """A dot for every seed of every strength, and a cross for the model that all started from."""
+    """A dot for every seed of every strength, and a cross for the base model."""
     for method, (_, color, _) in METHODS.items():
         points = [point for point in record["points"] if point["method"] == method]
         ax.plot(_column(points, "kl"), _column(points, name), color=color, linestyle="none", marker=".", alpha=0.5)
@@ -122,9 +119,9 @@ def _column(points: Sequence[Point], name: str) -> list[float]:
 
 
 def kl_axis(ax: Axes) -> None:
-    """KL along x, stretched by a square root: at first an optimal policy's reward grows like the root of its KL, in a line.
+    """KL along x on a square-root scale: near 0 an optimal policy's reward grows like the root of its KL, a line here.
 
-    Called when all is drawn, as the ticks are those within the limits.
+    Call it after drawing, because it sets the ticks within the current limits.
     """
     ax.set_xscale("function", functions=(lambda x: np.sign(x) * np.sqrt(np.abs(x)), lambda x: np.sign(x) * x**2))
     low, high = ax.get_xlim()

@@ -1,45 +1,45 @@
-"""Pictures of training on the policy's own responses: the reward, its price in KL, and what became of the language."""
+"""Pictures of training on the policy's own responses: the reward, its price in KL, and the language."""
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dpo_notes.maths.rows import Rows
-from dpo_notes.plots.runs import MARGIN, POLICY, REFERENCE, kl_panel, metric_line, open_axes, speech_panel
+from dpo_notes.plots.runs import MARGIN, POLICY, REFERENCE, finish, kl_panel, metric_line, speech_panel
 
 
 def objective_panel(ax: Axes, rows: Rows) -> Axes:
-    """The reward of each round's responses, and the objective: what is left of it once the KL is paid for."""
+    """The reward of each round's responses, and the objective: the reward minus beta times the KL."""
     metric_line(ax, rows, "reward", label="reward", color=POLICY)
     metric_line(ax, rows, "objective", label="reward − beta KL", color=MARGIN, linestyle="--")
-    return _finish(ax, "reward of a round")
+    return finish(ax, "reward of a round")
 
 
 def price_panel(ax: Axes, rows: Rows) -> Axes:
-    """The KL from the reference: on held-out prompts with its error, and behind it that of each round's responses."""
+    """The KL from the reference: on held-out prompts with its error, and, paler, on each round's responses."""
     metric_line(ax, rows, "kl", label="of a round, by k1", color=POLICY, alpha=0.4)
     return kl_panel(ax, rows)
 
 
 def entropy_panel(ax: Axes, rows: Rows) -> Axes:
-    """How open the next token is, on average: a policy that says one thing only has none."""
+    """The mean entropy of the next token; 0 for a policy that always says the same."""
     metric_line(ax, rows, "entropy", label="entropy", color=POLICY)
-    return _finish(ax, "nats a token")
+    return finish(ax, "nats a token")
 
 
 def length_panel(ax: Axes, rows: Rows) -> Axes:
-    """Tokens a response: a reward that adds up over words invites long ones."""
+    """Tokens a response: a reward that adds up over words favours long responses."""
     metric_line(ax, rows, "length", label="of a round", color=POLICY, alpha=0.4)
     metric_line(ax, rows, "eval/length", label="held out", color=POLICY, marker=".")
-    return _finish(ax, "tokens a response")
+    return finish(ax, "tokens a response")
 
 
 def steps_panel(ax: Axes, rows: Rows) -> Axes:
-    """How well the value function foresees returns, and how many tokens are clipped; REINFORCE has neither."""
+    """The variance of the returns that the value function explains, and the share of tokens clipped (PPO only)."""
     metric_line(ax, rows, "explained", label="variance of returns foreseen", color=POLICY)
     metric_line(ax, rows, "clip_fraction", label="tokens clipped", color=REFERENCE, linestyle="--")
     ax.set_ylim(-0.5, 1)
-    return _finish(ax, "share")
+    return finish(ax, "share")
 
 
 def rollout_curves(rows: Rows, *, title: str) -> Figure:
@@ -51,12 +51,3 @@ def rollout_curves(rows: Rows, *, title: str) -> Figure:
         panel(ax, rows).set_xlabel("round")
     figure.suptitle(title)
     return figure
-
-
-def _finish(ax: Axes, ylabel: str) -> Axes:
-    ax.set_xlabel("round")
-    ax.set_ylabel(ylabel)
-    open_axes(ax)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize="small")
-    return ax

@@ -1,11 +1,13 @@
 """Pictures: data and an `ax` in, the Axes out. One colour has one meaning in the whole project."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from dpo_notes.maths.calibration import Reliability
 from dpo_notes.maths.rows import Rows
@@ -15,13 +17,19 @@ CHOSEN, REJECTED, POLICY, REFERENCE, MARGIN, TRUTH = "#0072B2", "#D55E00", "#009
 
 
 def open_axes(*axes: Axes) -> None:
-    """Take the top and the right edge away: lines that say nothing."""
+    """Hide the top and right edges, which carry no information."""
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
 
 
+def set_heights(bars: Iterable[Patch], heights: Iterable[float]) -> None:
+    """Give each bar its height."""
+    for bar, height in zip(bars, heights, strict=True):
+        bar.set_height(height)
+
+
 def metric_line(ax: Axes, rows: Rows, name: str, *, label: str, color: str, **style) -> Axes:
-    """One metric over the steps of those rows that have it; a single value is drawn as a point."""
+    """One metric over the steps of the rows that have it; a single value is drawn as a point."""
     points = [(row["step"], row[name]) for row in rows if name in row]
     if len(points) == 1:
         style["marker"] = "o"
@@ -30,13 +38,13 @@ def metric_line(ax: Axes, rows: Rows, name: str, *, label: str, color: str, **st
 
 
 def loss_panel(ax: Axes, rows: Rows, *, best: float | None = None) -> Axes:
-    """Training loss, held-out loss, and log 2, where every run begins; the least loss that can be expected, if known."""
+    """Training loss, held-out loss, log 2, where every run begins, and the least possible loss if it is known."""
     metric_line(ax, rows, "loss", label="training", color=POLICY, alpha=0.4)
     metric_line(ax, rows, "eval/loss", label="held out", color=POLICY, marker=".")
     if best is not None:
         ax.axhline(best, color=TRUTH, linestyle="--", label="least possible")
     ax.axhline(math.log(2), color=REFERENCE, linestyle=":", label="log 2: knows nothing")
-    return _finish(ax, "loss (nats)")
+    return finish(ax, "loss (nats)")
 
 
 def reward_panel(ax: Axes, rows: Rows) -> Axes:
@@ -45,25 +53,25 @@ def reward_panel(ax: Axes, rows: Rows) -> Axes:
     metric_line(ax, rows, prefix + "rewards/chosen", label="chosen", color=CHOSEN, marker=".")
     metric_line(ax, rows, prefix + "rewards/rejected", label="rejected", color=REJECTED, marker="x")
     metric_line(ax, rows, prefix + "rewards/margins", label="margin", color=MARGIN, linestyle="--")
-    return _finish(ax, "implicit reward (nats)")
+    return finish(ax, "implicit reward (nats)")
 
 
 def accuracy_panel(ax: Axes, rows: Rows, *, best: float | None = None, label: str = "policy") -> Axes:
-    """Share of held-out pairs whose chosen response has the higher reward, below the best share possible."""
+    """Share of held-out pairs whose chosen response has the higher reward, and the best possible share if known."""
     prefix = _prefix(rows)
-    trained = [row for row in rows if row["step"] > 0]  # before training all rewards are equal: no accuracy to speak of
+    trained = [row for row in rows if row["step"] > 0]  # before training all rewards are equal
     metric_line(ax, trained, prefix + "rewards/accuracies", label=label, color=POLICY, marker=".")
     if best is not None:
         ax.axhline(best, color=TRUTH, linestyle="--", label="best possible")
     ax.axhline(0.5, color=REFERENCE, linestyle=":", label="guessing")
     ax.set_ylim(0.4, 1.0)
-    return _finish(ax, "accuracy")
+    return finish(ax, "accuracy")
 
 
 def reliability_panel(ax: Axes, diagram: Reliability) -> Axes:
-    """How often the response held the better one was chosen, over its predicted probability; calibrated: on the diagonal.
+    """How often the predicted response was chosen, against its probability; a calibrated model is on the diagonal.
 
-    Bars of two standard errors, those of a calibrated prediction, within 0 and 1; above, the number of pairs.
+    The bars are two standard errors of a calibrated prediction, cut at 0 and 1; above each stands its number of pairs.
     """
     ax.plot([0.5, 1], [0.5, 1], color=REFERENCE, linestyle=":", label="calibrated")
     kept = diagram.counts > 0
@@ -74,17 +82,15 @@ def reliability_panel(ax: Axes, diagram: Reliability) -> Axes:
     for x, count in zip(predicted.tolist(), counts.tolist(), strict=True):
         ax.annotate(str(count), (x, 1.04), ha="center", fontsize="x-small")
     ax.set_ylim(0, 1.1)
-    _finish(ax, "share chosen")
-    ax.set_xlabel("predicted probability")
-    return ax
+    return finish(ax, "share chosen", xlabel="predicted probability")
 
 
 def logps_panel(ax: Axes, rows: Rows) -> Axes:
-    """Log-probabilities of the held-out chosen and rejected responses apart: both may fall while the margin grows."""
+    """Log-probabilities of held-out chosen and rejected responses: both may fall while the margin grows."""
     prefix = _prefix(rows)
     metric_line(ax, rows, prefix + "logps/chosen", label="chosen", color=CHOSEN, marker=".")
     metric_line(ax, rows, prefix + "logps/rejected", label="rejected", color=REJECTED, marker="x")
-    return _finish(ax, "log-probability (nats)")
+    return finish(ax, "log-probability (nats)")
 
 
 def kl_panel(ax: Axes, rows: Rows) -> Axes:
@@ -93,17 +99,17 @@ def kl_panel(ax: Axes, rows: Rows) -> Axes:
     if points:
         steps, kl, error = zip(*points, strict=True)
         ax.errorbar(steps, kl, error, label="KL(policy || reference)", color=POLICY, marker=".", capsize=2)
-    return _finish(ax, "KL (nats a response)")
+    return finish(ax, "KL (nats a response)")
 
 
 def speech_panel(ax: Axes, rows: Rows) -> Axes:
-    """What the policy says: its true reward and grammar where these are known, else the length of its responses."""
+    """Sampled responses: their true reward and grammar if these are known, else their length."""
     if any("eval/reward" in row for row in rows):
         metric_line(ax, rows, "eval/reward", label="true reward (nats)", color=TRUTH, marker=".")
         metric_line(ax, rows, "eval/grammatical", label="share grammatical", color=REFERENCE, linestyle="--")
-        return _finish(ax, "sampled responses")
+        return finish(ax, "sampled responses")
     metric_line(ax, rows, "eval/length", label="length", color=POLICY, marker=".")
-    return _finish(ax, "tokens a response")
+    return finish(ax, "tokens a response")
 
 
 def training_curves(rows: Rows, *, title: str, best_accuracy: float | None = None) -> Figure:
@@ -144,13 +150,13 @@ def reward_model_curves(
 
 
 def _prefix(rows: Rows) -> str:
-    """Held-out values where there are any, else those of the training batches."""
+    """The prefix of held-out values if there are any, else of those of the training batches."""
     return "eval/" if any("eval/loss" in row for row in rows) else ""
 
 
-def _finish(ax: Axes, ylabel: str) -> Axes:
-    ax.set_xlabel("optimizer step")
-    ax.set_ylabel(ylabel)
+def finish(ax: Axes, ylabel: str, *, xlabel: str = "optimizer step") -> Axes:
+    """The axes with labels, without top and right edges, and with a legend if anything in them has a label."""
+    ax.set(xlabel=xlabel, ylabel=ylabel)
     open_axes(ax)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small")

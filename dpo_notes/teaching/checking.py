@@ -11,7 +11,7 @@ import torch
 
 from dpo_notes.maths.errors import InputError
 
-# The notebooks with exercises, by number; the exercises.py of each one's lesson holds EXERCISES, a tuple.
+# The lesson of each notebook; its exercises.py holds the tuple EXERCISES.
 LESSONS = {
     "00": "start_here",
     "01": "language_models",
@@ -28,12 +28,12 @@ LESSONS = {
     "12": "beyond_dpo",
 }
 RIGHT, NOT_TRIED = "right", "not tried yet"
-ROUNDED = 1e-2  # an answer within a hundredth was meant well
+ROUNDED = 1e-2  # an answer this close, absolute or relative, is right but rounded
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A likely wrong answer, of the kind that is asked for (a value, or a function), and what to say to it."""
+    """A likely wrong answer (a value or a function, as the exercise asks for) and the reply to it."""
 
     gives: object
     says: str
@@ -43,12 +43,12 @@ class Mistake:
 class Exercise:
     """One question of a notebook, with its answer and the answers that mistakes lead to.
 
-    number: "NN.k", as in the notebook. expected: the answer: a number, tensor, word, or a list of these. Where the
-    reader writes a function, a function, and `cases` holds the arguments on which the two are compared; without cases,
-    a function of no arguments that is called when the answer is needed (for what takes a model to compute).
-    mistakes: at least one; none of them may equal the expected answer or another mistake. tolerance: the difference that
-    is allowed, absolute and relative to the expected number. rule: for questions with many right answers, of which
-    `expected` is one: takes what `observe` made of an answer, and returns None where it is right, or what is wrong.
+    number: "NN.k", as in the notebook. expected: a number, tensor, word, or a list of these. If the reader writes a
+    function, `expected` is one too, and `cases` holds the arguments on which both are compared. An expected function
+    without cases takes no arguments; it is called when the answer is needed, for answers that take a model to compute.
+    mistakes: at least one; none may equal the expected answer or another mistake. tolerance: the allowed difference,
+    both absolute and relative to the expected number. rule: for questions with many right answers, of which `expected`
+    is one. It takes what `observe` made of an answer and returns None if that is right, else what is wrong.
     """
 
     number: str
@@ -60,20 +60,20 @@ class Exercise:
 
 
 def check(number: str, answer: object) -> None:
-    """Print what the answer to exercise `number` is: not tried yet, right, or which mistake it looks like."""
+    """Print the verdict on an answer to exercise `number`: not tried yet, right, or which mistake it looks like."""
     print(f"{number}: {verdict(exercise(number), answer)}")
 
 
 def exercise(number: str) -> Exercise:
-    """The exercise of this number. Raises InputError where there is none."""
+    """The exercise with this number. Raises InputError if there is none."""
     for candidate in exercises_of(number.partition(".")[0]):
         if candidate.number == number:
             return candidate
-    raise InputError(f"no exercise {number!r}; expected a number such as '01.2', as it stands in the notebook")
+    raise InputError(f"no exercise {number!r}; expected a number such as '01.2', as in the notebook")
 
 
 def exercises_of(notebook: str) -> tuple[Exercise, ...]:
-    """The exercises of a notebook, "06"; none where there is no such notebook."""
+    """The exercises of a notebook, "06"; empty if there is no such notebook."""
     lesson = LESSONS.get(notebook)
     return importlib.import_module(f"dpo_notes.lessons.{lesson}.exercises").EXERCISES if lesson else ()
 
@@ -86,7 +86,7 @@ def verdict(exercise: Exercise, answer: object) -> str:
         return f"not yet: a function is expected, and this is {answer!r:.60}"
     try:
         seen = observe(exercise, answer)
-    except Exception as error:  # noqa: BLE001  whatever the reader's function raises is an answer to talk about
+    except Exception as error:  # noqa: BLE001  an error in the reader's function gets a verdict too
         return f"not yet: your function raises {type(error).__name__}: {error}"
     if exercise.cases and any(result is Ellipsis for result in seen):
         return NOT_TRIED
@@ -96,7 +96,7 @@ def verdict(exercise: Exercise, answer: object) -> str:
 
 
 def is_blank(answer: object) -> bool:
-    """Whether an answer, or an item of it, is still `...`; a function with nothing but `...` in it is blank too."""
+    """Whether an answer, or an item of it, is still `...`. A function with nothing but `...` in it is blank too."""
     if isinstance(answer, list | tuple):
         return any(is_blank(item) for item in answer)
     return answer is Ellipsis or (inspect.isfunction(answer) and _steps(answer) == _steps(lambda: None))
@@ -108,12 +108,12 @@ def observe(exercise: Exercise, answer: object) -> object:
 
 
 def known(exercise: Exercise, answer: object) -> object:
-    """The same for an answer that the exercise itself holds, computed now if it is to be."""
+    """The same for an answer that the exercise holds; a function without cases is called now."""
     return answer() if callable(answer) and not exercise.cases else observe(exercise, answer)
 
 
 def judge(exercise: Exercise, seen: object) -> str:
-    """RIGHT, or what is wrong with an answer that `observe` has made data."""
+    """RIGHT, or what is wrong with `seen`, which is what `observe` returned."""
     if exercise.rule is not None:
         problem = exercise.rule(seen)
         return RIGHT if problem is None else f"not yet: {problem}"
@@ -127,7 +127,7 @@ def judge(exercise: Exercise, seen: object) -> str:
 
 
 def same(given: object, wanted: object, tolerance: float) -> bool:
-    """Whether two answers agree: words without regard to case, numbers within the tolerance, lists item by item."""
+    """Whether two answers agree: words regardless of case, numbers within the tolerance, lists item by item."""
     if isinstance(wanted, str):
         return isinstance(given, str) and given.strip().casefold() == wanted.strip().casefold()
     left, right = _numbers(given), _numbers(wanted)
@@ -136,6 +136,11 @@ def same(given: object, wanted: object, tolerance: float) -> bool:
     if isinstance(given, list | tuple) and isinstance(wanted, list | tuple) and len(given) == len(wanted):
         return all(same(*pair, tolerance) for pair in zip(given, wanted, strict=True))
     return False
+
+
+def doubles(*values: float) -> torch.Tensor:
+    """These numbers as a vector in float64."""
+    return torch.tensor(values, dtype=torch.float64)
 
 
 def _numbers(value: object) -> torch.Tensor | None:

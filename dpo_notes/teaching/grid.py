@@ -1,4 +1,4 @@
-"""Some values of some controls, few enough that a picture of every combination can be drawn beforehand."""
+"""A few values of each control, so that the picture of every combination can be drawn in advance."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,10 @@ CHOICES = (W.Dropdown, W.SelectionSlider)
 
 
 def grid_of(controls: Mapping[str, W.ValueWidget], names: Sequence[str], *, most: int = MOST) -> dict[str, list]:
-    """Values of the named controls, in order, so that there are at most `most` combinations.
+    """Values of the named controls, in order, with at most `most` combinations.
 
-    A list to choose from keeps all that it has. The sliders share the rest fairly: one with few notches keeps them, of
-    the others some are taken, evenly spread, with both ends and the value that is set now.
+    A dropdown keeps all of its options. The sliders share the rest evenly: a short one keeps all of its notches, a
+    longer one some of them, evenly spaced, with both ends and the current value.
     """
     values = {name: values_of(controls[name]) for name in names}
     counts, room = {}, most
@@ -27,7 +27,7 @@ def grid_of(controls: Mapping[str, W.ValueWidget], names: Sequence[str], *, most
 
 
 def values_of(control: W.ValueWidget) -> list:
-    """All values that a slider, a choice or a check box can take, in order."""
+    """All values that a slider, a dropdown or a check box can take, in order."""
     if isinstance(control, CHOICES):
         return [value for _, value in named_values(control)]
     if isinstance(control, W.Checkbox):
@@ -40,15 +40,15 @@ def values_of(control: W.ValueWidget) -> list:
 
 
 def named_values(control: W.Dropdown | W.SelectionSlider) -> list[tuple[str, object]]:
-    """The options of a choice, each as (words, value)."""
+    """The options of a dropdown or a selection slider, each as (words, value)."""
     options = control.options.items() if isinstance(control.options, Mapping) else control.options
     return [option if isinstance(option, tuple) else (str(option), option) for option in options]
 
 
 def spread(values: Sequence, now: object, count: int) -> list:
-    """At most `count` of the values, evenly spread in their order, with both ends (from two on) and `now`.
+    """At most `count` of the values, in order and evenly spaced, with both ends (if `count` > 1) and `now`.
 
-    A number that is not among the values takes the place of the nearest.
+    If `now` is a number between the values, it replaces the nearest one.
     """
     values = list(values)
     if now in values:
@@ -63,6 +63,6 @@ def spread(values: Sequence, now: object, count: int) -> list:
 
 
 def evenly(length: int, count: int) -> set[int]:
-    """At most `count` places in a list of this length."""
+    """At most `count` positions in a list of this length, evenly spaced, with both ends if there are two."""
     count = min(count, length)
     return {round(number * (length - 1) / max(count - 1, 1)) for number in range(count)}

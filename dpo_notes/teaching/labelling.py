@@ -1,4 +1,4 @@
-"""The reader as a rater: two responses side by side, and which one is better, by button or by a single key."""
+"""The reader as a rater: two responses side by side, compared by a button or a single key."""
 
 import html
 from collections.abc import Callable, Sequence
@@ -22,30 +22,30 @@ class Comparison:
 
     @property
     def key(self) -> tuple[str, frozenset[str]]:
-        """The same for the same prompt and responses, on whichever side they stand."""
+        """Equal for the same prompt and responses, whichever is on the left."""
         return self.prompt, frozenset((self.left, self.right))
 
 
 def unlabelled(pairs: Sequence[PreferencePair], *, generator: torch.Generator) -> list[Comparison]:
-    """The pairs without their labels: which side the chosen response stands on is drawn at random."""
+    """The pairs without their labels; the side of the chosen response is drawn at random."""
     swap = torch.randint(2, (len(pairs),), generator=generator).tolist()
     sides = [(p.rejected, p.chosen) if s else (p.chosen, p.rejected) for p, s in zip(pairs, swap, strict=True)]
     return [Comparison(pair.prompt, *side) for pair, side in zip(pairs, sides, strict=True)]
 
 
 class Labeller(W.VBox):
-    """Shows one comparison after the other and keeps each choice at once, as a line of the file at `path`.
+    """Shows one comparison after another and saves each choice at once, as a line of the file at `path`.
 
-    What the file holds already is not asked again. Keys work while the box "Keys" has the focus: f left, j right, s skip,
-    u undo, where undo takes back the last choice made here. How the choices agree with the true reward is said on demand.
-    Without a kernel the first comparison remains, as a table.
+    Comparisons that are already in the file are not asked again. Keys work while the box "Keys" has the focus: f left,
+    j right, s skip, u undo, which takes back the last choice made here. A button shows how the choices agree with the
+    true reward. Without a kernel, the first comparison remains as a table.
     """
 
     def __init__(self, comparisons: Sequence[Comparison], *, path: Path = MY_COMPARISONS):
         self.comparisons, self.path = list(comparisons), path
         known = {(pair.prompt, frozenset((pair.chosen, pair.rejected))) for pair in my_comparisons(path)}
         self.queue = [comparison for comparison in self.comparisons if comparison.key not in known]
-        self.done: list[Comparison] = []  # labelled here, the last one last
+        self.done: list[Comparison] = []  # labelled here, in order
         self.revealed = False
         actions = {
             "f": ("Left is better (f)", lambda: self.choose("left")),
@@ -58,7 +58,7 @@ class Labeller(W.VBox):
         self.reveal_button = _button("Show my agreement with the true reward", self.reveal)
         self.key_box = W.Text(description="Keys", placeholder="type f, j, s or u here", layout={"width": "18em"})
         self.key_box.observe(self._typed, "value")
-        self.view = W.HTML(layout={"min_height": "15em"})  # room for long responses: the buttons stay in their place
+        self.view = W.HTML(layout={"min_height": "15em"})  # room for long responses, so that the buttons stay
         self.status = W.HTML()
         rows = [W.HBox(list(self.buttons.values())), W.HBox([self.key_box, self.reveal_button])]
         super().__init__([self.view, *rows, self.status])
@@ -66,11 +66,11 @@ class Labeller(W.VBox):
 
     @property
     def current(self) -> Comparison | None:
-        """The comparison that is shown; None when all are labelled."""
+        """The comparison on display; None when all are labelled."""
         return self.queue[0] if self.queue else None
 
     def choose(self, side: str) -> None:
-        """Keep the current comparison with this side ("left" or "right") as the chosen one, and show the next."""
+        """Save the current comparison with this side ("left" or "right") as the chosen one, and show the next."""
         comparison = self.current
         if comparison is None:
             return
@@ -81,7 +81,7 @@ class Labeller(W.VBox):
             self.refresh()
 
     def skip(self) -> None:
-        """Show the next comparison; this one comes again at the end."""
+        """Show the next comparison; this one comes back at the end."""
         self.queue = self.queue[1:] + self.queue[:1]
         self.refresh()
 
@@ -92,19 +92,19 @@ class Labeller(W.VBox):
             self.refresh()
 
     def reveal(self) -> None:
-        """From now on say how the kept choices agree with the true reward."""
+        """From now on, show how the saved choices agree with the true reward."""
         self.revealed = True
         self.refresh()
 
     def refresh(self) -> None:
-        """Show the current comparison and say how far the reader has come."""
+        """Show the current comparison and the reader's progress."""
         kept = my_comparisons(self.path)
         self.view.value = _table(self.current) if self.current else "<p>All comparisons are labelled. Thank you.</p>"
         words = f"{len(kept)} kept in {self.path.parent.name}/{self.path.name}, {len(self.queue)} to go."
         self._say(words + (" " + agreement_words(kept) if self.revealed else ""))
 
     def _wrote(self, write: Callable[[], None]) -> bool:
-        """Whether the file took it; where it did not, the status line says why."""
+        """Whether the file could be written; if not, the status line says why."""
         try:
             write()
         except OSError as error:
@@ -117,7 +117,7 @@ class Labeller(W.VBox):
         self.status.value = f'<p role="status">{html.escape(words)}</p>'
 
     def _typed(self, change) -> None:
-        """Act on the last key and empty the box, so that the next one stands alone. Other keys do nothing."""
+        """Act on the last key and empty the box for the next one. Other keys do nothing."""
         if change.new:
             act = self.actions.get(change.new[-1].lower())
             self.key_box.value = ""
@@ -128,7 +128,7 @@ class Labeller(W.VBox):
         data = super()._repr_mimebundle_(**kwargs)
         if not self.comparisons:
             return data
-        first, count = self.comparisons[0], len(self.comparisons)  # whatever is kept: the same picture every time
+        first, count = self.comparisons[0], len(self.comparisons)  # not the current one: the output is always the same
         words = (
             f"{count} comparisons to label. The first: {first.prompt!r}, left {first.left!r} or right {first.right!r}?"
         )
@@ -137,7 +137,7 @@ class Labeller(W.VBox):
 
 
 def agreement_words(pairs: Sequence[PreferencePair]) -> str:
-    """One or two sentences on how labels agree with the true reward, and how the world's own raters would."""
+    """One or two sentences: how often labels agree with the true reward, and how often the world's raters would."""
     seen = agreement(pairs)
     ties = f" ({seen.ties} ties aside)" if seen.ties else ""
     if not seen.decided:

@@ -1,4 +1,4 @@
-"""The reader's own comparisons: kept one a line as everywhere in the field, made in notebook 02, used in 06 and 10."""
+"""The reader's own comparisons, in a JSON Lines file; made in notebook 02, used in 06 and 10."""
 
 import json
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ MY_COMPARISONS = DATA.parent / "runs" / "my_comparisons.jsonl"  # `runs/` is not
 
 
 def my_comparisons(path: Path = MY_COMPARISONS) -> list[PreferencePair]:
-    """The comparisons labelled so far, oldest first; none where there is no file yet. Errors are those of `load_pairs`."""
+    """The comparisons labelled so far, oldest first; empty without a file. Errors are those of `load_pairs`."""
     return load_pairs(path) if path.exists() else []
 
 
 def add_comparison(pair: PreferencePair, path: Path = MY_COMPARISONS) -> None:
-    """Write one more line of prompt, chosen and rejected at the end of the file; file and folder are made if absent."""
+    """Append a line with prompt, chosen and rejected to the file, which is created, with its folder, if absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     line = {"prompt": pair.prompt, "chosen": pair.chosen, "rejected": pair.rejected}
     with path.open("a", encoding="utf-8", newline="\n") as file:
@@ -27,20 +27,20 @@ def add_comparison(pair: PreferencePair, path: Path = MY_COMPARISONS) -> None:
 
 
 def drop_last_comparison(path: Path = MY_COMPARISONS) -> None:
-    """Take the last line off the file, and with the only line the file; nothing happens where there is none."""
+    """Remove the last line of the file, or the file if it has no other line. Does nothing if there is no file."""
     kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1] if path.exists() else []
     if not kept:
         path.unlink(missing_ok=True)
         return
     beside = path.with_suffix(".jsonl.part")
     beside.write_text("".join(kept), encoding="utf-8", newline="\n")
-    beside.replace(path)  # in one step: a file that is there is whole
+    beside.replace(path)  # in one step, so that the file is always complete
 
 
 class Agreement(NamedTuple):
-    """How labels agree with the true reward. agreed: where the chosen response has the higher reward, of the `decided`
-    ones, where one reward is higher; ties: the others. raters: the share in which the world's own raters, who sometimes
-    choose against the odds, would agree on the decided ones; None where there are none.
+    """How labels agree with the true reward. decided: pairs in which one reward is higher; ties: the other pairs.
+    agreed: decided pairs whose chosen response has the higher reward. raters: the share of decided pairs on which the
+    world's own raters, who sometimes prefer the lower reward, would agree on average; None without decided pairs.
     """
 
     agreed: int
@@ -50,7 +50,7 @@ class Agreement(NamedTuple):
 
 
 def agreement(pairs: Sequence[PreferencePair]) -> Agreement:
-    """The labels of these pairs beside the true reward of the review world. Known value: (0, 0, 0, None) for no pairs."""
+    """How these labels agree with the true reward of the review world. Known value: (0, 0, 0, None) for no pairs."""
     prompts = [pair.prompt for pair in pairs]
     chosen = reviews.reward(prompts, [pair.chosen for pair in pairs])
     rejected = reviews.reward(prompts, [pair.rejected for pair in pairs])

@@ -1,4 +1,4 @@
-"""A figure that follows the hand: sliders above one picture, drawn in Python at every move."""
+"""Explorers: sliders above a picture that Python draws again at every move."""
 
 import html
 from collections.abc import Callable, Sequence
@@ -12,31 +12,31 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.teaching.grid import MOST, grid_of
 from dpo_notes.teaching.picture import new_figure, picture_bundle, png_of
 
-# The controls whose handles and keys have no name that a screen reader could say.
+# The controls whose handles and keys have no name for a screen reader.
 NAMELESS = (W.IntSlider, W.FloatSlider, W.FloatLogSlider, W.SelectionSlider, W.Play)
 
 
 class Explorer(W.VBox):
-    """Controls above a picture that follows them, and below it the sentence that says what the picture shows.
+    """Controls above a picture that follows them, and below it a sentence that says what the picture shows.
 
-    A subclass gives
+    A subclass defines
 
-    - `make_controls()`: the widgets by name; their `description` is what a reader reads and hears,
-    - `build(figure)`: draws all that stays, and returns the artists that will move, in the order of drawing,
-    - `move(**values)`: puts these artists where the controls' values want them,
-    - `describe(**values)`: one sentence on what is to be seen now, with its numbers; called after `move`,
+    - `make_controls()`: the widgets by name; readers see and hear their `description`,
+    - `build(figure)`: draws everything that stays, and returns the artists that will move, in drawing order,
+    - `move(**values)`: sets these artists to the controls' values,
+    - `describe(**values)`: a sentence with the numbers of the current picture; called after `move`,
 
-    and perhaps `make_buttons()`: what happens at a click, by the words on the button. Axis limits stay as `build` left
-    them. Only what moves is drawn again, on a stored image of what stays: this takes half the time of a full redraw.
-    Where a move or a click raises InputError, the picture stays and the message is what is said.
-    Saved in a notebook, the picture and its sentence remain for readers without a kernel; on the website some controls
-    move as well, between pictures drawn beforehand: the first two, or those that `page_controls` names.
+    and perhaps `make_buttons()`: the function to call at a click, by the words on the button. Axis limits stay as
+    `build` left them. Only what moves is drawn again, on a stored image of the rest, in half the time of a full redraw.
+    If a move or a click raises InputError, the picture stays and the sentence becomes the error message.
+    A saved notebook keeps the picture and its sentence for readers without a kernel. On the website some controls work
+    too, between pictures drawn in advance: the first two, or those that `page_controls` names.
     """
 
     size = (10.0, 3.4)  # inches
-    draws_once = False  # set it where the controls alone decide on the picture and there are few: then each is kept
+    draws_once = False  # True keeps every picture; for few, which depend on the controls alone
     page_controls: Sequence[str] = ()
-    page_pictures = MOST  # at most; fewer where each is a large one
+    page_pictures = MOST  # at most; fewer if each is large
 
     def __init__(self):
         self.controls = self.make_controls()
@@ -75,7 +75,7 @@ class Explorer(W.VBox):
         return {name: control.value for name, control in self.controls.items()}
 
     def page_grid(self) -> dict[str, list]:
-        """What can be moved on the website, with its values; every combination of them is drawn for it."""
+        """The controls that work on the website, with their values; every combination is drawn in advance."""
         can = [name for name, control in self.controls.items() if not isinstance(control, W.Text)]
         return grid_of(self.controls, self.page_controls or can[:2], most=self.page_pictures)
 
@@ -85,7 +85,7 @@ class Explorer(W.VBox):
             self.controls[name].value = value
 
     def refresh(self) -> None:
-        """Draw the picture anew and say anew what it shows."""
+        """Draw the picture and write its sentence again."""
         self._attempt(self._draw)
 
     def _draw(self) -> None:
@@ -104,7 +104,7 @@ class Explorer(W.VBox):
         return png_of(self.canvas)
 
     def _attempt(self, *actions: Callable[[], None]) -> None:
-        """Do these in turn; a refusal is said below the picture, which stays."""
+        """Call these in turn; an InputError is shown below the picture, which stays."""
         try:
             for action in actions:
                 action()
@@ -114,11 +114,9 @@ class Explorer(W.VBox):
     def _say(self, sentence: str) -> None:
         self.words = sentence
         words, (width, height) = html.escape(sentence, quote=True), self.canvas.get_width_height()
-        place = (
-            f'width="{width}" height="{height}" style="max-width:100%; height:auto"'  # kept while the PNG is decoded
-        )
+        place = f'width="{width}" height="{height}" style="max-width:100%; height:auto"'  # so that nothing jumps
         picture = f'<img {place} alt="{words}" src="data:image/png;base64,{self.png}">'
-        self.view.value = f'{picture}<p role="status">{words}</p>'  # one message for both
+        self.view.value = f'{picture}<p role="status">{words}</p>'  # one update for both
 
     def _button(self, words: str, act: Callable[[], None]) -> W.Button:
         button = W.Button(description=words, layout={"width": "auto"})
@@ -132,7 +130,7 @@ class Explorer(W.VBox):
 
 
 def _rows(controls: list[W.ValueWidget]) -> list[W.Widget]:
-    """The controls below each other, their names in one column."""
+    """The controls one below another, with their names in one column."""
     in_column = [control for control in controls if isinstance(control, (*NAMELESS, W.Dropdown, W.Text))]
     width = 1 + 0.55 * max((len(control.description) for control in in_column), default=0)  # in em
     for control in in_column:
@@ -141,17 +139,17 @@ def _rows(controls: list[W.ValueWidget]) -> list[W.Widget]:
 
 
 def _labelled(control: W.ValueWidget, width: float) -> W.HBox:
-    """A nameless control beside a box of the same value, which has its name, `width` em wide, and takes exact values."""
+    """A nameless control beside a linked box, which shows its name, `width` em wide, and takes exact values."""
     layout, style = {"width": f"{width + 7:.1f}em"}, {"description_width": f"{width:.1f}em"}
     box = _box_for(control)(description=control.description, layout=layout, style=style)
-    digits = 4 if isinstance(control, W.FloatLogSlider) else 10  # its own values end in noise, as 0.95000…01
+    digits = 4 if isinstance(control, W.FloatLogSlider) else 10  # its values end in rounding noise, 0.95000…01
 
     def rounded(value: object) -> object:
         return float(f"{value:.{digits}g}") if isinstance(value, float) else value
 
     W.link((control, "value"), (box, "value"), transform=(rounded, lambda value: value))
     if isinstance(control, W.IntSlider):
-        W.link((control, "max"), (box, "max"))  # an explorer may move it
+        W.link((control, "max"), (box, "max"))  # an explorer may change it
     control.description = ""
     if not isinstance(control, W.Play):
         control.readout = False
@@ -159,7 +157,7 @@ def _labelled(control: W.ValueWidget, width: float) -> W.HBox:
 
 
 def _box_for(control: W.ValueWidget) -> Callable[..., W.ValueWidget]:
-    """The box that takes the values of a nameless control, still without its words."""
+    """The box for the values of a nameless control, still without its name."""
     if isinstance(control, W.SelectionSlider):
         return partial(W.Dropdown, options=control.options)
     low, high = control.min, control.max

@@ -1,4 +1,4 @@
-"""A loop that runs while the reader goes on: row after row in an asyncio task, which buttons start, pause and reset."""
+"""A loop in the background of a notebook: an asyncio task that takes row after row, with start, pause and reset."""
 
 import asyncio
 import weakref
@@ -8,17 +8,17 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.wording import one_line
 
-BREATH = 0.01  # seconds after each row, in which buttons are heard; with a sleep of 0 a click may wait for several rows
+BREATH = 0.01  # seconds of sleep after each row, for clicks on buttons; with 0 a click may wait for several rows
 MADE: "weakref.WeakSet[LiveLoop]" = weakref.WeakSet()
 
 
 class LiveLoop:
-    """Takes rows from an iterator, one at a time, and between two of them lets the event loop do its other work.
+    """Takes rows from an iterator, one at a time, and lets the event loop do its other work in between.
 
-    begin: gives the iterator of a new run; an empty row from it means that work goes on without anything to show.
-    changed: called after every row, and when the state has changed by itself.
-    `state` is "ready", "running", "paused", "ended" or "failed"; then `problem` says why. `rows` holds what came.
-    Making another one, as running a notebook's cell again does, pauses those made before: none is left running unseen.
+    begin: returns the iterator of a new run; it yields an empty row where it pauses without anything to show.
+    changed: called after every row, and when the run ends or fails.
+    `state` is "ready", "running", "paused", "ended" or "failed"; then `problem` says why. `rows` holds the rows so far.
+    A new loop, as from running a notebook's cell again, pauses all earlier ones, so that none runs unseen.
     """
 
     def __init__(self, begin: Callable[[], Iterator[Row]], changed: Callable[[], None]):
@@ -33,7 +33,7 @@ class LiveLoop:
         self.reset()
 
     def start(self) -> None:
-        """Begin, or go on after a pause. Raises InputError for a run that is over, and where there is no event loop."""
+        """Begin, or go on after a pause. Raises InputError if the run is over or if there is no event loop."""
         if self.state == "running":
             return
         if self.state in ("ended", "failed"):
@@ -41,19 +41,19 @@ class LiveLoop:
         try:
             event_loop = asyncio.get_running_loop()
         except RuntimeError:
-            raise InputError("nothing here can run in between; expected a notebook with a running kernel") from None
+            raise InputError("no event loop to run in; expected a notebook with a running kernel") from None
         self.iterator = self.iterator or self.begin()
         self.state = "running"
         self.task = event_loop.create_task(self._run(self.iterator))
 
     def pause(self) -> None:
-        """No more rows; `start` goes on with the next one."""
+        """Take no more rows; `start` goes on with the next one."""
         if self.state == "running":
             self.task.cancel()
             self.state = "paused"
 
     def reset(self) -> None:
-        """No more rows, and none kept; `start` begins anew."""
+        """Stop and drop all rows; `start` begins a new run."""
         self.pause()
         self.state, self.problem = "ready", ""
         self.rows: list[Row] = []
@@ -61,12 +61,12 @@ class LiveLoop:
 
     async def _run(self, iterator: Iterator[Row]) -> None:
         try:
-            for row in iterator:  # this blocks the event loop for as long as one row takes, and no longer
+            for row in iterator:  # blocks the event loop while one row is computed
                 if row:
                     self.rows.append(row)
                 self.changed()
                 await asyncio.sleep(BREATH)  # a pause ends the task here
             self.state = "ended"
-        except Exception as error:  # noqa: BLE001  whatever goes wrong in training is said to the reader, not to a log
+        except Exception as error:  # noqa: BLE001  the reader sees every error, not only a log
             self.state, self.problem = "failed", one_line(error)
         self.changed()

@@ -1,4 +1,4 @@
-"""Figures as pictures with words: what a reader sees without a kernel, and hears without the picture."""
+"""Figures as pictures with a sentence, for readers without a kernel and for screen readers."""
 
 import base64
 import struct
@@ -12,17 +12,17 @@ DPI = 100
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches, at 100 pixels an inch. It lives outside pyplot: nothing is left open."""
+    """An empty figure of this size in inches, at 100 pixels an inch. Pyplot does not know it, so none stays open."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def png_of(canvas: FigureCanvasAgg) -> str:
-    """What stands on the canvas now, as PNG in base64.
+    """The canvas as it is now, as a PNG in base64.
 
-    Written here because it is drawn at every move of a slider: most of a figure is one flat colour, so that rows as they
-    are, lightly compressed, come out in half the time of Pillow's filtered rows, and no larger.
+    Written here because every move of a slider needs one. Most of a figure is one flat colour, so unfiltered rows,
+    lightly compressed, take half the time of Pillow's filtered rows and are no larger.
     """
     pixels = np.asarray(canvas.buffer_rgba())
     height, width, _ = pixels.shape
@@ -35,9 +35,9 @@ def png_of(canvas: FigureCanvasAgg) -> str:
 
 
 class Picture:
-    """A finished figure with one sentence that says what it shows; make it the last expression of a cell.
+    """A finished figure with a sentence that says what it shows; make it the last expression of a cell.
 
-    The sentence is the picture's alternative text, and what stands where pictures cannot.
+    The sentence is the picture's alternative text, and replaces it where pictures cannot be shown.
     """
 
     def __init__(self, figure: Figure, words: str):

@@ -1,14 +1,14 @@
-"""Predict, then run: a guess that is kept before the answer is known, and shown beside it afterwards."""
+"""Predict, then run: a guess is saved before the answer is known, and shown beside it afterwards."""
 
 import html
 
 import ipywidgets as W
 
-KEPT: dict[str, float | str] = {}  # guesses by question; running a cell again does not lose one
+KEPT: dict[str, float | str] = {}  # guesses by question; running a cell again keeps them
 
 
 class Prediction(W.VBox):
-    """A question with a place for a guess. `beside(answer)` says both, once the answer is known."""
+    """A question with a place for a guess. `beside(answer)` prints both once the answer is known."""
 
     def __init__(self, question: str, *, options: tuple[str, ...], low: float, high: float, unit: str):
         self.question, self.options = question, tuple(options)
@@ -28,13 +28,13 @@ class Prediction(W.VBox):
         self._say()
 
     def keep(self) -> None:
-        """Keep what is chosen now as the guess."""
+        """Save the current choice as the guess."""
         if self.choice.value is not None:
             KEPT[self.question] = self.choice.value
         self._say()
 
     def beside(self, answer: float | str) -> None:
-        """Print the answer, and beside it the guess that was kept."""
+        """Print the answer beside the saved guess."""
         guess = "nothing yet" if self.question not in KEPT else self._in_words(KEPT[self.question])
         print(f"{self.question}\n  you guessed: {guess}\n  it is:       {self._in_words(answer)}")
 

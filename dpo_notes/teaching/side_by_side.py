@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 class SideBySide:
     """A row for each prompt, with one text from each column; make it the last expression of a cell.
 
-    columns: the texts by the heading above them, as many in each as there are prompts.
+    columns: the texts by column heading, one text for each prompt.
     """
 
     def __init__(self, prompts: Sequence[str], columns: Mapping[str, Sequence[str]]):
@@ -16,11 +16,9 @@ class SideBySide:
 
     def _repr_mimebundle_(self, **kwargs):
         head = "".join(f'<th style="text-align:left">{html.escape(heading)}</th>' for heading in self.headings)
-        cells = (
-            "".join(f'<td style="text-align:left;vertical-align:top">{html.escape(text.strip())}</td>' for text in row)
-            for row in self.rows
-        )
-        body = "".join(f"<tr>{row}</tr>" for row in cells)
+        cell = '<td style="text-align:left;vertical-align:top">{}</td>'
+        rows = ("".join(cell.format(html.escape(text.strip())) for text in row) for row in self.rows)
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
         table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
         return {"text/html": table, "text/plain": "\n".join(map(self._lines, self.rows))}
 

@@ -1,4 +1,4 @@
-"""The package's own code, shown where a notebook explains it: there is no second copy that could differ."""
+"""The package's own code, shown in the notebook that explains it, so that no copy can go out of date."""
 
 import ast
 import inspect
@@ -20,7 +20,7 @@ class Source:
 
 
 def show_source(thing: Callable | type) -> Source:
-    """The code of a function or class with the place where it lives; its docstring, which `help` shows, is left out."""
+    """The code of a function or class, with its file and line and without its docstring, which `help` shows."""
     thing = inspect.unwrap(thing)
     lines, first = inspect.getsourcelines(thing)
     source = textwrap.dedent("".join(lines))
@@ -31,10 +31,10 @@ def show_source(thing: Callable | type) -> Source:
 def without_docstring(source: str) -> str:
     """The source of one definition without its docstring."""
     definition = ast.parse(source).body[0]
-    if ast.get_docstring(definition) is None or len(definition.body) == 1:  # a docstring alone is all there is to show
+    if ast.get_docstring(definition) is None or len(definition.body) == 1:  # nothing but the docstring
         return source
     docstring, lines = definition.body[0], source.splitlines(keepends=True)
     del lines[docstring.lineno - 1 : docstring.end_lineno]
-    if not lines[docstring.lineno - 1].strip():  # the empty line that set it apart
+    if not lines[docstring.lineno - 1].strip():  # the empty line after it
         del lines[docstring.lineno - 1]
     return "".join(lines)

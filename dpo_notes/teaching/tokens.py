@@ -12,9 +12,9 @@ SPACE, LINE_END, NO_GLYPH = "␣", "⏎", "□"
 
 
 def token_words(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int] | Int[Tensor, " tokens"]) -> list[str]:
-    """Each token's text, with its spaces and line ends made visible; "end of text" for the token of that meaning.
+    """Each token's text, with its spaces and line ends made visible; "end of text" for the end-of-text token.
 
-    Known value: "␣Shanghai" for the token of " Shanghai". Half a letter, as byte-level tokens may hold, shows as "�".
+    Known value: "␣Shanghai" for the token of " Shanghai". A byte-level token with part of a letter shows as "�".
     """
     ends = {tokenizer.eos_token_id: "end of text"}
     return [ends.get(token) or visible(tokenizer.decode([token])) for token in map(int, ids)]
@@ -26,7 +26,7 @@ def visible(text: str) -> str:
 
 
 def drawable(text: str) -> str:
-    """The text with a box for every character that the figures' font cannot draw, such as Chinese ones."""
+    """The text with a box for every character that the figures' font lacks, such as Chinese ones."""
     glyphs = _glyphs()
     return "".join(letter if ord(letter) in glyphs else NO_GLYPH for letter in text)
 

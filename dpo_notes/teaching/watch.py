@@ -1,4 +1,4 @@
-"""A picture that grows while a loop runs, and stays when the loop has ended."""
+"""A picture that is redrawn while a loop runs, and stays when the loop has ended."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -9,10 +9,10 @@ from dpo_notes.maths.rows import Row
 
 
 def watch(rows: Iterable[Row], draw: Callable[[list[Row]], object], *, seconds: float = 0.5) -> Iterator[Row]:
-    """Each row of a training loop, as it comes; beside it stands `draw(rows so far)`, drawn anew every so many seconds.
+    """Each row of a training loop, as it comes; meanwhile `draw(rows so far)` is shown, and updated every `seconds`.
 
-    Drawn for the last time when the loop has ended, or was left: this picture is what a notebook keeps. Use it like a
-    progress bar: `for row in watch(pretrain(…), draw): …`. draw: gives a `Picture`, or anything else that can be shown.
+    The last update comes when the loop ends, breaks or fails; a notebook keeps this picture. Use it like a progress
+    bar: `for row in watch(pretrain(…), draw): …`. draw: returns a `Picture`, or anything else that can be displayed.
     """
     seen, handle, due = [], None, 0.0
     try:

@@ -1,4 +1,4 @@
-"""The repository's address stands in one place; badges and the notebooks' first code cells are made from it."""
+"""The repository's address is in one place; badges and the notebooks' first code cells are made from it."""
 
 import os
 import re
@@ -26,8 +26,8 @@ def test_every_notebook_fetches_the_package_from_it_where_it_has_to(path):
     assert cell.source == addresses.colab_cell(), "python authoring/addresses.py writes it"
 
 
-def test_who_moves_the_repository_changes_one_line(tmp_path, monkeypatch):
-    """A copy of what is written, with another address in pyproject.toml, and nothing else of it left."""
+def test_moving_the_repository_changes_one_line(tmp_path, monkeypatch):
+    """In copies of the files, after another address in pyproject.toml, nothing of the old one is left."""
     (tmp_path / "notebooks").mkdir()
     for name in ("README.md", "pyproject.toml", "notebooks/00_start_here.ipynb"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -41,8 +41,14 @@ def test_who_moves_the_repository_changes_one_line(tmp_path, monkeypatch):
     assert addresses.badges() in written[0]
 
 
-def test_on_colab_a_notebook_that_stands_alone_gets_the_repository_and_its_package(tmp_path):
-    """With Colab's module there, Git led to the repository here, and pip only asked: the second time nothing is fetched."""
+def python(code: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
+    """Run this code in a process of its own."""
+    command, settings = [sys.executable, "-c", code], os.environ | environment
+    return subprocess.run(command, cwd=folder, env=settings, capture_output=True, text=True, check=True)
+
+
+def test_on_colab_a_notebook_opened_alone_gets_the_repository_and_its_package(tmp_path):
+    """With Colab's module, Git redirected to this repository, and a fake pip. The second run fetches nothing."""
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("needs Git and a clone")
     content, asked = tmp_path / "content", tmp_path / "asked"
@@ -51,45 +57,24 @@ def test_on_colab_a_notebook_that_stands_alone_gets_the_repository_and_its_packa
     pip.parent.mkdir(parents=True)
     (pip.parent / "__init__.py").touch()
     pip.write_text(f"import sys; open({str(asked)!r}, 'a').write(' '.join(sys.argv[1:]) + chr(10))")
-    told = [
+    lines = [
         "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')",
         addresses.colab_cell().replace("/content/", f"{content.as_posix()}/"),
         "import dpo_notes; from dpo_notes.pairs.embedded import data_folder",
         "print(os.getcwd(), dpo_notes.__file__, data_folder(), sep=chr(10))",
     ]
-    led = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf"}
-    led |= {"GIT_CONFIG_VALUE_0": addresses.repository(), "PYTHONPATH": str(tmp_path / "modules")}
-    asks = [
-        sys.executable,
-        "-c",
-        "import pip; print(pip.__file__)",
-    ]  # or else the real one would change this environment
-    assert (
-        str(pip.parent) in subprocess.run(asks, env=os.environ | led, capture_output=True, text=True, check=True).stdout
-    )
+    fakes = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{ROOT.as_uri()}.insteadOf"}
+    fakes |= {"GIT_CONFIG_VALUE_0": addresses.repository(), "PYTHONPATH": str(tmp_path / "modules")}
+    used = python("import pip; print(pip.__file__)", tmp_path, **fakes).stdout
+    assert str(pip.parent) in used, "the real pip would change this environment"
     clone = content / addresses.repository().split("/")[-1]
     for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", "\n".join(told)],
-            cwd=tmp_path,
-            env=os.environ | led,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        here, package, data = done.stdout.splitlines()
+        here, package, data = python("\n".join(lines), tmp_path, **fakes).stdout.splitlines()
         assert (Path(here), Path(package)) == (clone / "notebooks", clone / "dpo_notes" / "__init__.py")
         assert Path(data) == clone / "data" and (clone / "data" / "gpt2-embedded" / "model.safetensors").exists()
     assert asked.read_text() == f"install -q -e {clone.as_posix()}\n"
 
 
 def test_elsewhere_the_cell_does_nothing(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", addresses.colab_cell() + "\nprint(os.getcwd())"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python(addresses.colab_cell() + "\nprint(os.getcwd())", tmp_path)
     assert (Path(done.stdout.strip()), done.stderr) == (tmp_path, "")

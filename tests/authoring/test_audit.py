@@ -1,4 +1,4 @@
-"""The audit of what we pin, against a package index on this machine that answers as the real one does."""
+"""The audit of our pins, against a local package index that answers like the real one."""
 
 import json
 import threading
@@ -10,7 +10,9 @@ from pathlib import Path
 import audit
 import pytest
 
-pytestmark = pytest.mark.processes  # each asks pip, in a process, whether what is installed fits together
+from dpo_notes.places import ROOT
+
+pytestmark = pytest.mark.processes  # each runs `pip check` in a process
 
 HOLE = {"id": "PYSEC-2024-1", "fixed_in": ["9.1", "10.0"], "link": "https://osv.dev/x", "withdrawn": None}
 
@@ -63,10 +65,10 @@ def test_every_pin_is_asked_about_whatever_its_system_and_nothing_known_is_0(ind
 
 
 @pytest.mark.parametrize("number", range(4))
-def test_one_known_hole_is_1_and_is_named_with_the_release_that_mends_it(index, pinned, tmp_path, capsys, number):
+def test_one_known_hole_is_1_and_is_named_with_the_release_that_fixes_it(index, pinned, tmp_path, capsys, number):
     index.known = answers(pinned) | {pinned[number]: [HOLE]}
     assert run(index, tmp_path) == 1
-    told = f"{pinned[number].replace('/', ' ')}: PYSEC-2024-1, mended in 9.1, 10.0; https://osv.dev/x"
+    told = f"{pinned[number].replace('/', ' ')}: PYSEC-2024-1, fixed in 9.1, 10.0; https://osv.dev/x"
     assert told in capsys.readouterr().out
 
 
@@ -101,8 +103,8 @@ def test_an_index_that_is_out_of_reach_is_3(pinned, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("numpy==0.1", "numpy==0.1 is pinned, and here it is " + version("numpy")),
-        ("nosuchpackage==1", "nosuchpackage==1 is pinned, and here it is not installed"),
+        ("numpy==0.1", f"numpy==0.1 is pinned, but {version('numpy')} is installed"),
+        ("nosuchpackage==1", "nosuchpackage==1 is pinned, but nothing is installed"),
     ],
 )
 def test_another_release_than_the_pinned_one_is_1(index, tmp_path, capsys, line, told):
@@ -113,6 +115,6 @@ def test_another_release_than_the_pinned_one_is_1(index, tmp_path, capsys, line,
 
 
 def test_ci_lets_nothing_pass_but_an_index_that_gave_no_answer():
-    script = (Path(__file__).parent.parent / ".ci" / "run").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert f"\npython3 run.py audit </dev/null || (($? == {audit.NO_ANSWER}))" in script
     assert "set -euo pipefail" in script

@@ -1,4 +1,4 @@
-"""Each rule for notebooks is silent on a good one, and names the fault that it is there for."""
+"""Each rule for notebooks accepts a good one, and names the fault that it is made for."""
 
 import json
 from pathlib import Path
@@ -43,15 +43,11 @@ def exercise(number: int) -> list:
     statement = f"### Exercise 01.{number} · A sum\n★★☆ · 5 minutes\n\nAdd [these](01_language_models.ipynb)."
     hint = "<details><summary>Hint</summary>\n\nCarry.\n\n</details>\n\n[Solution](solutions/01_language_models.ipynb)"
     blank = f'answer = ...\ncheck("01.{number}", answer)'
+    said = [words(f"01.{number}: not tried yet\n")]
     return [
         new_markdown_cell(statement, metadata={"tags": ["exercise"]}, id=f"exercise-{number}"),
         new_markdown_cell(hint, metadata={"tags": ["hint"]}, id=f"hint-{number}"),
-        new_code_cell(
-            blank,
-            metadata={"tags": ["answer"]},
-            outputs=[words(f"01.{number}: not tried yet\n")],
-            id=f"answer-{number}",
-        ),
+        new_code_cell(blank, metadata={"tags": ["answer"]}, outputs=said, id=f"answer-{number}"),
     ]
 
 
@@ -94,7 +90,7 @@ def numbered(notebook):
 
 
 def written(folder: Path, lesson, solutions) -> tuple[Path, Path]:
-    """Both notebooks as files, where they would stand."""
+    """Both notebooks as files, in their usual places."""
     (folder / "solutions").mkdir()
     paths = folder / "01_language_models.ipynb", folder / "solutions" / "01_language_models.ipynb"
     for path, notebook in zip(paths, (lesson, solutions), strict=True):
@@ -182,13 +178,8 @@ def many_lines(notebook):
     cell_of(notebook, "settings").source = "\n".join(f"x{n} = {n}" for n in range(16))
 
 
-NO_ALT = new_output("execute_result", data={"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"}, execution_count=1)
-OTHER = new_output(
-    "execute_result",
-    data={"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"},
-    metadata={"image/png": {"alt": ALT}},
-    execution_count=1,
-)
+OTHER = picture(**{"text/plain": "<Figure>"})
+NO_ALT = new_output("execute_result", data=OTHER.data, execution_count=1)
 ERROR = new_output("error", ename="KeyError", evalue="x", traceback=[])
 FAULTS = [
     ("opening", edit("title", "# 01 ", "# 02 "), "begins with '# 01 Title'"),
@@ -197,7 +188,7 @@ FAULTS = [
     ("opening", edit("title", "You need", "Needs"), "lacks You need"),
     ("opening", edit("title", ", 20 seconds", ""), "lacks Time with"),
     ("opening", edit("title", "&t=130s", ""), "lacks a link into the video"),
-    ("opening", edit("imports", "SEED = 0", ""), "holds the imports and SEED"),
+    ("opening", edit("imports", "SEED = 0", ""), "has the imports and SEED"),
     ("opening", without("imports", "settings"), "three code cells"),
     ("opening", edit("colab", "google.colab", "sys"), "fetches the package there"),
     ("headings", edit("notice", "## Notice", "### Notice"), "the sections are"),
@@ -210,12 +201,12 @@ FAULTS = [
     ("equations", edit("derivation", "\\tag{01.1}", "\\tag{01.1}$$ and $$c \\tag{01.1}"), "number twice"),
     ("equations", edit("verify", "01.1 a", "01.3 a"), "the number of no equation"),
     ("equations", swapped("derivation", "verify"), "verified before it is stated"),
-    ("equations", output("verify"), "no '✓ 01.1"),
+    ("equations", output("verify"), "did not print '✓ 01.1"),
     ("executed", twice_executed, "execution counts are"),
     ("executed", times_kept, "the times of its execution"),
     ("executed", output("settings", ERROR), "raised KeyError"),
     ("executed", output("settings", new_output("stream", name="stderr", text="FutureWarning: x")), "warns: 'FutureW"),
-    ("no_widget_state", widget_state, "metadata hold widget state"),
+    ("no_widget_state", widget_state, "metadata contain widget state"),
     ("no_widget_state", output("explorer", picture(**{"application/vnd.jupyter.widget-view+json": {}})), "widget view"),
     ("pictures", output("explorer", NO_ALT), "no alternative text"),
     ("pictures", output("explorer", OTHER), "is not its alternative text"),
@@ -230,7 +221,7 @@ FAULTS = [
     ("exercises", without("hint-4"), "do not follow each other in threes"),
     ("exercises", swapped("hint-1", "answer-1"), "do not follow each other in threes"),
     ("exercises", metadata("hint-1", tags=[]), "do not follow each other in threes"),
-    ("exercises", edit("settings", "model", "check('01.9', 1)\nmodel"), "has the tag 'answer'"),
+    ("exercises", edit("settings", "model", "check('01.9', 1)\nmodel"), "needs the tag 'answer'"),
     ("exercises", edit("answer-2", "01.2", "01.1"), "a number of its own"),
     ("exercises", edit("answer-2", "01.2", "02.2"), "a number of its own"),
     ("exercises", edit("exercise-1", "01.1 ·", "1 ·"), "does not begin with '### Exercise 01.1"),
@@ -301,8 +292,7 @@ def test_what_an_explorer_needs_is_found_and_the_rest_left_out(tmp_path):
 
 def test_explorers_may_be_called_by_the_name_of_their_file(tmp_path):
     lesson = good_lesson()
-    imports = "from dpo_notes.lessons.language_models import explorers\nSEED = 0"
-    cell_of(lesson, "imports").source = imports
+    cell_of(lesson, "imports").source = "from dpo_notes.lessons.language_models import explorers\nSEED = 0"
     cell_of(lesson, "settings").source = "model = explorers.load_run(SEED)"
     cell_of(lesson, "explorer").source = "explorers.NextToken(model)"
     path, _ = written(tmp_path, lesson, good_solutions())

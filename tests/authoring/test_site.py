@@ -35,7 +35,7 @@ NOTEBOOKS = ROOT / "notebooks"
 PATHS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
 SMALL = [NOTEBOOKS / "00_start_here.ipynb", NOTEBOOKS / "01_language_models.ipynb"]
 EXPLORER_BYTES, SITE_BYTES = 1.5e6, 50e6
-MISSING = re.compile(r"VBox\(|HBox\(|<dpo_notes\.|widget|Loading", re.IGNORECASE)  # where a widget has lost its picture
+MISSING = re.compile(r"VBox\(|HBox\(|<dpo_notes\.|widget|Loading", re.IGNORECASE)  # shown when a widget has no picture
 CLASSES = [
     thing
     for module in pkgutil.walk_packages(lessons.__path__, lessons.__name__ + ".")
@@ -84,7 +84,7 @@ def test_what_moves_on_the_website_are_controls_of_the_explorer(kind):
 
 
 def grid_sizes(path: Path) -> dict[str, int]:
-    """The number of combinations of each explorer of a notebook; in a process of its own, since cells are run."""
+    """The number of combinations of each explorer of a notebook; called in its own process, because cells are run."""
     return {name: math.prod(map(len, explorer.page_grid().values())) for name, explorer in explorers_of(path)}
 
 
@@ -142,9 +142,8 @@ def test_every_control_has_its_name_and_starts_where_the_notebook_does(line):
 def test_what_needs_a_kernel_is_said_in_words(line):
     _, figure = line
     said = figure.select_one(".explorer-fixed").text
-    assert (
-        said == "Fixed on this page, to be moved in the notebook: name: line. Buttons in the notebook: “Lay it flat”."
-    )
+    fixed = "Fixed on this page, to be moved in the notebook: name: line."
+    assert said == f"{fixed} Buttons in the notebook: “Lay it flat”."
 
 
 # Addresses.
@@ -264,8 +263,7 @@ def test_every_slider_moves_picture_and_sentence_by_keyboard(path, opened):
     for figure in page.locator("figure.explorer").all():
         for handle in figure.get_by_role("slider").all():
             handle.focus()
-            outline = handle.evaluate("handle => getComputedStyle(handle).outlineStyle")
-            assert outline == "solid"
+            assert handle.evaluate("handle => getComputedStyle(handle).outlineStyle") == "solid"
             handle.press("Home")
             before, word = figure.evaluate(PLACE), handle.get_attribute("aria-valuetext")
             handle.press("ArrowRight")

@@ -1,4 +1,4 @@
-"""The student copy holds all that it takes to start, and nothing that gives an answer away."""
+"""The student copy holds everything needed to start, and nothing that gives an answer away."""
 
 import json
 import re
@@ -53,9 +53,8 @@ def test_no_solution_and_no_hint_stands_anywhere_in_the_copy(everything, path):
     for cell in solution.cells:
         if "check(" in cell.source or (cell.cell_type == "markdown" and cell.id != "title"):
             assert flat(cell.source) not in everything, cell.id
-            assert not [line for line in cell.source.splitlines() if len(line) > 100 and flat(line) in everything], (
-                cell.id
-            )
+            long = [line for line in cell.source.splitlines() if len(line) > 100]
+            assert not [line for line in long if flat(line) in everything], cell.id
     for cell in Page(path).cells:
         if "hint" in tags(cell):
             (words,) = re.findall(r"</summary>\n\n(.*?)\n\n</details>", cell.source, re.DOTALL)
@@ -80,13 +79,9 @@ def test_its_notebooks_are_those_of_the_series_without_the_hints(copy, path):
 
 
 def test_every_link_of_its_notebooks_and_of_the_guide_leads_somewhere(copy):
-    pages = [(copy / "README.md").read_text(encoding="utf-8")]
-    for text, folder in [
-        (pages[0], copy),
-        ((ROOT / "notebooks" / "TEACHING.md").read_text(encoding="utf-8"), ROOT / "notebooks"),
-    ]:
-        for target in re.findall(r"\]\(([^)\s]+)\)", text):
-            assert target.startswith(("https://", "#")) or (folder / target.split("#")[0]).exists(), target
+    for file in (copy / "README.md", ROOT / "notebooks" / "TEACHING.md"):
+        for target in re.findall(r"\]\(([^)\s]+)\)", file.read_text(encoding="utf-8")):
+            assert target.startswith(("https://", "#")) or (file.parent / target.split("#")[0]).exists(), target
     for path in sorted((copy / "notebooks").glob("*.ipynb")):
         for cell in Page(path).markdown:
             for target in re.findall(r"\]\(([^)\s]+)\)", cell.source):

@@ -1,4 +1,4 @@
-"""The expected answers of notebook 10 by a second way; that mistakes are named is tested for all exercises alike."""
+"""The expected answers of notebook 10 computed in a second way; test_exercises.py tests their mistakes."""
 
 import copy
 import math

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from hands_on import set_to
 
 from dpo_notes.lessons.ai_alignment.explorers import ImitationExplorer, TiltExplorer
 from dpo_notes.maths.filtering import chosen_policy
@@ -19,12 +20,6 @@ def imitation():
 @pytest.fixture(scope="module")
 def tilt():
     return TiltExplorer()
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
 
 
 def heights(explorer):

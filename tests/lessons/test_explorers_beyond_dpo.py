@@ -1,9 +1,10 @@
-"""The explorers of notebook 12: controls are set, artists and words are read."""
+"""The explorers of notebook 12: set the controls, read the artists and words."""
 
 import math
 
 import pytest
 import torch
+from hands_on import set_to
 
 from dpo_notes.lessons.beyond_dpo.explorers import Family, NoisyLabels
 from dpo_notes.maths.losses import dpo_loss
@@ -22,12 +23,6 @@ def family():
 def world():
     reward = torch.tensor([1.6, 0.0, -1.6], dtype=torch.float64)
     return FiniteWorld(reward, torch.tensor([0.2, 0.5, 0.3], dtype=torch.float64).log())
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
 
 
 def heights(explorer, name):

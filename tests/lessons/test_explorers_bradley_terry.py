@@ -1,19 +1,14 @@
-"""The explorers of notebook 06: controls are set, artists and words are read."""
+"""The explorers of notebook 06: set the controls, read the artists and words."""
 
 import math
 
 import pytest
 import torch
+from hands_on import set_to
 
 from dpo_notes.lessons.bradley_terry.explorers import BUDGETS, DESIGNS, Crowd, ErrorBars, OnePair
 
 pytestmark = pytest.mark.notebooks
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
 
 
 def heights(explorer):

@@ -1,6 +1,7 @@
-"""The explorer of the bug zoo: controls are set, artists and words are read."""
+"""The explorer of the bug zoo: set the controls, read the artists and words."""
 
 import pytest
+from hands_on import set_to
 
 from dpo_notes.lessons.computing_log_probabilities.zoo.explorers import LOGPS, LOSS, NOT_YET, BugZoo
 from dpo_notes.lessons.computing_log_probabilities.zoo.faults import FAULTS
@@ -14,12 +15,6 @@ pytestmark = pytest.mark.notebooks
 @pytest.fixture(scope="module")
 def zoo():
     return BugZoo()
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
 
 
 @pytest.mark.parametrize("letter", specimens())

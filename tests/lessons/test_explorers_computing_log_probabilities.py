@@ -1,8 +1,11 @@
-"""The explorers of notebook 09: controls are set, artists and words are read."""
+"""The explorers of notebook 09: set the controls, read the artists and words."""
+
+import re
 
 import ipywidgets as W
 import pytest
 import torch
+from hands_on import set_to
 
 from dpo_notes.language.score import response_logps
 from dpo_notes.lessons.computing_log_probabilities.explorers import MOST, Microscope, Padding
@@ -11,12 +14,6 @@ from dpo_notes.pairs.load import PreferencePair
 
 pytestmark = pytest.mark.notebooks
 BETA = 0.5
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
 
 
 @pytest.fixture
@@ -39,11 +36,10 @@ def test_the_shares_of_the_tokens_sum_to_the_rewards_and_these_to_the_margin(
     for number, rows in enumerate(microscope.rows):
         for side, name in enumerate(("chosen", "rejected")):
             torch.testing.assert_close(rows[name].shares.sum(), rewards[side, number], rtol=1e-4, atol=1e-4)
-    set_to(microscope, comparison=2)
-    heights = [bar.get_height() for bar in microscope.totals]
-    microscope._turn_to(2, "chosen")
-    heights = [bar.get_height() for bar in microscope.totals]
-    assert heights == pytest.approx([*rewards[:, 1].tolist(), (rewards[0, 1] - rewards[1, 1]).item()], abs=1e-3)
+    said = re.findall(r"[+-]\d+\.\d+", set_to(microscope, comparison=2).words.partition("Rewards")[2])
+    expected = pytest.approx([*rewards[:, 1].tolist(), (rewards[0, 1] - rewards[1, 1]).item()], abs=1e-3)
+    assert [float(number) for number in said] == expected
+    assert [bar.get_height() for bar in microscope.totals] == expected  # of the last page that was drawn
 
 
 def test_the_prompt_has_no_share_and_says_so(microscope):

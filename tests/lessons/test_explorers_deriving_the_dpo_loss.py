@@ -1,8 +1,9 @@
-"""The explorers of notebook 08: controls are set, artists and words are read."""
+"""The explorers of notebook 08: set the controls, read the artists and words."""
 
 import math
 
 import pytest
+from hands_on import set_to
 
 from dpo_notes.lessons.deriving_the_dpo_loss.explorers import (
     BETAS,
@@ -14,12 +15,6 @@ from dpo_notes.lessons.deriving_the_dpo_loss.explorers import (
 )
 
 pytestmark = pytest.mark.notebooks
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
 
 
 def test_loss_and_weight_by_hand():

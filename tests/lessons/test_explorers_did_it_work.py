@@ -1,6 +1,7 @@
-"""The explorers and pictures of notebook 11: controls are set, artists and words are read; the record is the recorded one."""
+"""The explorers and pictures of notebook 11, with the recorded frontier: set the controls, read artists and words."""
 
 import pytest
+from hands_on import set_to
 from matplotlib.figure import Figure
 
 from dpo_notes.experiments.frontier.record import read_record
@@ -16,12 +17,6 @@ pytestmark = pytest.mark.notebooks
 @pytest.fixture(scope="module")
 def record():
     return read_record(data_folder() / "recorded" / "frontier" / "frontier.json")
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
 
 
 def test_means_are_those_of_the_frontier_plots(record):

@@ -1,7 +1,8 @@
-"""The explorers of notebook 07: controls are set, artists and words are read."""
+"""The explorers of notebook 07: set the controls, read the artists and words."""
 
 import pytest
 import torch
+from hands_on import press, set_to
 
 from dpo_notes.lessons.kl_constrained_objective.explorers import PartitionBySamples, PriceOfANat, TwoCamps
 from dpo_notes.maths.optimal_frontier import optimal_point
@@ -9,17 +10,6 @@ from dpo_notes.maths.optimum import log_partition, optimal_policy
 from dpo_notes.worlds.reviews.flattery import ANSWERS, proxy_world
 
 pytestmark = pytest.mark.notebooks
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
-
-
-def press(explorer, words):
-    (button,) = (b for row in explorer.children for b in getattr(row, "children", ()) if b.description == words)
-    button.click()
 
 
 def test_the_dots_lie_on_the_curves_and_the_words_say_their_heights():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from hands_on import press, set_to
 
 from dpo_notes.language.generate import next_token_probs
 from dpo_notes.language.next_token import next_token_logits
@@ -19,18 +20,6 @@ pytestmark = pytest.mark.notebooks
 @pytest.fixture
 def next_token(tiny_model, tiny_tokenizer):
     return NextToken(tiny_model, tiny_tokenizer, prompt="Where is Rome?", generator=torch.Generator().manual_seed(0))
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-
-
-def press(explorer, words):
-    (button,) = (
-        child for row in explorer.children for child in getattr(row, "children", ()) if words == child.description
-    )
-    button.click()
 
 
 def left_of_the_bars(explorer):

@@ -1,8 +1,11 @@
 """The explorers of notebook 03 by their sliders, artists and words."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
+from hands_on import press, set_to
 
 from dpo_notes.lessons.reinforcement_learning.explorers import DiscountExplorer, LearningExplorer, NoiseExplorer
 from dpo_notes.lessons.reinforcement_learning.kitchen_runs import (
@@ -51,14 +54,14 @@ def test_the_two_ways_earn_what_their_steps_say(gamma):
 
 @pytest.mark.parametrize(("gamma", "way"), [(0.3, "goes round"), (0.4, "crosses"), (0.994, "crosses"), (0.996, "goes")])
 def test_the_cat_crosses_the_broom_at_middling_discounts_only(discount, gamma, way):
-    discount.controls["discount"].value = gamma
+    set_to(discount, discount=gamma)
     assert f"the best cat {way}" in discount.words
     assert discount.dot.get_xydata().tolist() == [[gamma, crossing_gain(gamma)]]
     assert (crossing_gain(gamma) > 0) == (way == "crosses")
 
 
 def test_warmth_is_the_optimal_value_and_every_open_cell_has_an_arrowhead(discount):
-    discount.controls["discount"].value = 0.7
+    set_to(discount, discount=0.7)
     values = optimal_values(WORLD, discount=0.7)
     warmth = np.asarray(discount.kitchen.heat.get_array()).reshape(
         3, 5
@@ -85,7 +88,7 @@ def test_a_path_ends_at_an_end_or_before_a_repeat():
 
 
 def test_the_learning_curve_is_the_value_of_each_policy(learning):
-    learning.controls["update"].value = 40
+    set_to(learning, update=40)
     logits, values = learning_run(0.2, True, 0)
     assert len(logits) == UPDATES + 1 and (logits[0] == 0).all()
     assert values[40] == pytest.approx(policy_values(WORLD, logits[40])[WORLD.start].item())
@@ -95,19 +98,25 @@ def test_the_learning_curve_is_the_value_of_each_policy(learning):
 
 
 def test_an_episode_steps_from_the_start_to_the_end_and_another_follows(learning):
-    learning.controls["update"].value = UPDATES
-    learning.to_start()
+    set_to(learning, update=UPDATES)
+    press(learning, "To the start")
     assert "taken 0 steps and earned 0." in learning.words
-    first = learning._played(0.2, True, 0, UPDATES)
-    for _ in range(len(first[0]) + 2):
-        learning.one_step()
-    assert f"taken {len(first[1])} steps and earned {sum(first[1]):g}." in learning.words
-    assert WORLD.terminal[first[0][-1]] and first[0][0] == WORLD.start
-    assert np.allclose(learning.kitchen.path.get_xydata(), learning.kitchen.centres[first[0]])
-    learning.controls["update"].value = 0
-    before = learning._played(0.2, True, 0, 0)
-    learning.another_episode()
-    assert learning.controls["step"].value == 0 and learning._played(0.2, True, 0, 0) != before
+    states = walked(learning)
+    assert states[0] == WORLD.start and WORLD.terminal[states[-1]] and not WORLD.terminal[states[:-1]].any()
+    earned = sum(WORLD.rewards[s][WORLD.next_state[s] == t][0].item() for s, t in pairwise(states))
+    assert f"taken {len(states) - 1} steps and earned {earned:g}." in learning.words
+    set_to(learning, update=0)
+    before = walked(learning)
+    press(learning, "Another episode")
+    assert learning.values["step"] == 0 and walked(learning) != before
+
+
+def walked(learning) -> list[int]:
+    """The states of the band behind the cat, once it has gone to the end of its episode."""
+    for _ in range(learning.longest):
+        press(learning, "One step")
+    centres = learning.kitchen.centres.tolist()
+    return [centres.index(place) for place in learning.kitchen.path.get_xydata().tolist()]
 
 
 def test_an_estimate_of_the_pool_is_the_gradient_of_the_package_and_agrees_with_the_exact_one():
@@ -125,8 +134,7 @@ def test_an_estimate_of_the_pool_is_the_gradient_of_the_package_and_agrees_with_
 
 def test_more_episodes_and_the_best_baseline_narrow_the_spread(noise):
     def spread(**settings):
-        for name, value in settings.items():
-            noise.controls[name].value = value
+        set_to(noise, **settings)
         assert noise.dot.get_ydata()[0] == pytest.approx(noise.deviation, rel=0.1)
         return noise.deviation
 

@@ -1,19 +1,14 @@
-"""The explorers of notebook 05: controls are set, artists and words are read."""
+"""The explorers of notebook 05: set the controls, read the artists and words."""
 
 import pytest
 import torch
+from hands_on import set_to
 
 from dpo_notes.language.reward_head import new_reward_model, reward_of
 from dpo_notes.lessons.reward_model.explorers import REWARD, RULES, PrivateScales, ReadingHead
 
 pytestmark = pytest.mark.notebooks
 PROMPT, RESPONSE = "Where is Paris?", " In France."
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
 
 
 def test_without_spread_and_noise_all_lines_are_the_reward_and_all_bars_full():

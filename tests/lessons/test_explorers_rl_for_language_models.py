@@ -1,7 +1,8 @@
-"""The explorers of notebook 04: controls are set, artists and words are read."""
+"""The explorers of notebook 04: set the controls, read the artists and words."""
 
 import pytest
 import torch
+from hands_on import set_to
 
 from dpo_notes.lessons.rl_for_language_models.explorers import STEPS, GradientNoise, Leash, RecordedLeash, Staircase
 from dpo_notes.maths.optimum import optimal_policy
@@ -17,12 +18,6 @@ def world():
         torch.tensor([1.2, 0.4, -1.1, 0.1], dtype=torch.float64),
         torch.tensor([0.35, 0.25, 0.3, 0.1], dtype=torch.float64).log(),
     )
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-    return explorer
 
 
 def test_one_number_makes_a_staircase_of_rewards_that_answers_have(world):

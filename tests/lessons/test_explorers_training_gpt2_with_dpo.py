@@ -1,4 +1,4 @@
-"""The explorers of notebook 10: buttons are pressed in a running event loop, artists and words are read."""
+"""The explorers of notebook 10: press buttons in a running event loop, read the artists and words."""
 
 import asyncio
 import copy
@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from hands_on import press, set_to, until
 
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.language.score import response_logps
@@ -19,26 +20,6 @@ from dpo_notes.training.dpo import train_dpo
 
 pytestmark = pytest.mark.notebooks
 CONFIG = DPOConfig(beta=1.0, learning_rate=1e-3, batch_size=4, max_length=96)
-
-
-def press(explorer, words):
-    (button,) = (
-        child for row in explorer.children for child in getattr(row, "children", ()) if words == child.description
-    )
-    button.click()
-
-
-def set_to(explorer, **values):
-    for name, value in values.items():
-        explorer.controls[name].value = value
-
-
-async def until(condition):
-    for _ in range(20_000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("waited for nothing")
 
 
 def weights(model):
@@ -215,7 +196,7 @@ def test_running_the_cell_again_leaves_no_task_behind(live, tiny_model, tiny_tok
 
 def test_without_a_kernel_start_says_what_is_missing(live):
     press(live, "Start")
-    assert live.words == "nothing here can run in between; expected a notebook with a running kernel"
+    assert live.words == "no event loop to run in; expected a notebook with a running kernel"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Rows of a run in short pieces: those of `train_dpo` to the last bit, and looks at held-out pairs between them."""
+"""The rows of `train_dpo`, to the last bit, with measurements of held-out pairs in between."""
 
 from dataclasses import replace
 

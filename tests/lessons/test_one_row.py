@@ -1,4 +1,4 @@
-"""A comparison in one row gives the log-probabilities of two rows; without the hole or the positions it does not."""
+"""A comparison in one row has the log-probabilities of two rows, but only with the right mask and positions."""
 
 import torch
 

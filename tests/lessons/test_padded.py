@@ -1,4 +1,4 @@
-"""A response scored with padding on either side: right always, left only where the model is told all."""
+"""Padding on the right never changes a score; on the left the model needs both mask and position ids."""
 
 import pytest
 import torch

@@ -1,6 +1,6 @@
-"""In a real JupyterLab every explorer follows its sliders: picture and sentence change, and nothing flickers or fails.
+"""In JupyterLab every explorer follows its sliders: picture and sentence change, and nothing flickers or fails.
 
-And every formula is set by the MathJax that JupyterLab brings.
+JupyterLab's MathJax sets every formula.
 DPO_NOTES_BROWSER=required makes a missing browser a failure; DPO_NOTES_SCREENSHOTS=FOLDER keeps a picture of each explorer.
 """
 
@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Locator, TimeoutError
 from dpo_notes.places import NOTEBOOKS
 
 PATHS = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-SECONDS = 180  # for what takes one second on a machine that has nothing else to do
+SECONDS = 180  # for what takes one second on an idle machine
 PRESSES = 8  # in most explorers each step of a slider shows; in all of them a few steps do
 HARMLESS: dict[str, str] = {}  # part of a console error, and why it says nothing about the notebooks
 # Looks at every frame while `window.watch.on`: one in which the picture is missing or not yet decoded is blank.
@@ -47,7 +47,7 @@ CHANGED = """
     look();
 })
 """
-# What a reader can use and a screen reader cannot name; the keys of a Play do what the box beside them does.
+# Controls without a name for a screen reader; the box beside a Play does what its keys do.
 UNNAMED = """
 explorer => [...explorer.querySelectorAll('input, select, textarea, button:not(.widget-play button)')]
     .filter(part => part.offsetParent && !(part.labels?.[0]?.innerText || part.innerText || part.title
@@ -167,7 +167,7 @@ def moves(explorer: Locator, handle: Locator) -> list[bool]:
 
 
 def test_the_copy_for_the_browser_holds_the_explorers_and_what_they_need(tmp_path):
-    """Without a browser: so that what the browser shows is what the notebook shows."""
+    """Checked without a browser."""
     for path in PATHS:
         names = explorers_only(path, tmp_path / path.name)
         assert names

@@ -26,13 +26,13 @@ each_notebook = pytest.mark.parametrize(
 
 @each_notebook
 def test_a_notebook_keeps_every_rule(path):
-    """`python authoring/notebook_rules.py` says the same while one writes."""
+    """`python authoring/notebook_rules.py` shows the complaints."""
     assert notebook_rules.complaints(path) == []
 
 
 @pytest.fixture
 def offline(monkeypatch):
-    """What is started now reaches loopback only; a proxy is no way out."""
+    """Processes started now reach loopback only, not even a proxy."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(OFFLINE), os.environ.get("PYTHONPATH", "")]))
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -42,7 +42,7 @@ def offline(monkeypatch):
 @pytest.mark.notebooks
 @each_notebook
 def test_it_runs_from_the_top_offline_in_three_minutes_to_what_was_committed(path, offline, capsys):
-    """Contention is no fault of the notebook: what counts is the lesser of wall-clock and processor seconds."""
+    """On a busy machine the limit is on processor seconds: the lesser of these and wall-clock seconds counts."""
     committed = nbformat.read(path, as_version=4)
     notebook, files = nbformat.read(path, as_version=4), files_of(path.parent)
     wall, processor = time.monotonic(), child_seconds()
@@ -56,7 +56,9 @@ def test_it_runs_from_the_top_offline_in_three_minutes_to_what_was_committed(pat
     assert files_of(path.parent) == files, "executing it leaves a file behind"
     assert min(wall, processor) <= SECONDS
     for now, before in zip(notebook.cells, committed.cells, strict=True):
-        if not alike(shown(now), shown(before)):  # expected on another machine: a rounding may change a sampled word
+        if not alike(
+            shown(now), shown(before)
+        ):  # expected on another machine, where rounding may change a sampled word
             warnings.warn(f"{path.name}, cell {now.id}: other words or numbers than committed", stacklevel=1)
 
 
@@ -108,7 +110,7 @@ ATTEMPTS = {
 
 @pytest.mark.notebooks
 def test_connections_beyond_loopback_are_refused_and_those_within_are_not(offline, tmp_path):
-    """Shown by trying, in a kernel that is started as the notebooks' are."""
+    """Tried in a kernel that is started like the notebooks'."""
     trials = [f"try:\n    {code}\nexcept Exception as error:\n    print(error)" for code in ATTEMPTS.values()]
     within = "server = socket.create_server(('127.0.0.1', 0))\nsocket.create_connection(server.getsockname()).close()\nprint('ok')"
     proxy = "try:\n    urllib.request.urlopen('http://192.0.2.1')\nexcept Exception as error:\n    print(error)"

@@ -1,4 +1,4 @@
-"""The picture of the frontier: what was drawn is read back from the axes."""
+"""The picture of the frontier, read back from the axes."""
 
 import math
 

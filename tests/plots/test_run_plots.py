@@ -1,4 +1,4 @@
-"""Pictures: what was drawn is read back from the axes."""
+"""The pictures of runs, read back from the axes."""
 
 import math
 

@@ -95,6 +95,13 @@ def test_an_answer_is_right_to_the_tolerance_and_no_further():
     assert verdict(exercise, 100.2) != RIGHT
 
 
+def test_noise_of_rounding_about_zero_is_zero_and_a_small_number_is_not():
+    exercise = Exercise(number="00.1", expected=0.0, mistakes=(Mistake(1.0, "no"),), tolerance=1e-6)
+    assert verdict(exercise, 0.1 + 0.2 - 0.3) == RIGHT  # 5.6e-17
+    assert verdict(exercise, torch.tensor(-1e-7)) == RIGHT  # in float32
+    assert verdict(exercise, 1e-5) != RIGHT
+
+
 def test_an_infinite_answer_equals_itself_alone():
     exercise = Exercise(number="00.1", expected=math.inf, mistakes=(Mistake(-math.inf, "the other end"),))
     assert verdict(exercise, math.inf) == RIGHT

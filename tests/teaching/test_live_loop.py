@@ -1,16 +1,17 @@
-"""A loop that buttons start, pause and reset: no row after a pause, none from before a reset, and time for others."""
+"""A loop with start, pause and reset: no row after a pause, none from before a reset, and time for other tasks."""
 
 import asyncio
 import gc
 
 import pytest
+from hands_on import until
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.teaching.live_loop import BREATH, LiveLoop
 
 
 def counting(last=None):
-    """An iterator that counts, in steps from 1; `asked` says how many numbers were taken from it."""
+    """An iterator that counts from 1; `asked` is how many numbers were taken from it."""
 
     def begin():
         step = 0
@@ -21,15 +22,6 @@ def counting(last=None):
 
     begin.asked = 0
     return begin
-
-
-async def until(condition):
-    """Wait for a condition, two seconds at most."""
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("waited for nothing")
 
 
 def steps(loop):
@@ -61,7 +53,7 @@ def test_after_a_pause_no_row_is_taken_and_a_start_goes_on_with_the_next_one():
 
 
 def test_a_pause_and_a_start_at_once_take_each_row_once():
-    """The old task has not yet heard that it is over when the new one begins."""
+    """The old task is not yet cancelled when the new one begins."""
     begin = counting()
     loop = new_loop(begin)
 
@@ -120,7 +112,7 @@ def test_an_empty_row_is_not_kept_but_others_run_after_it_too():
         await until(lambda: loop.state == "ended")
 
     asyncio.run(reader())
-    assert (steps(loop), changes) == ([1], [0, 1, 1, 1])  # the last one tells that it has ended
+    assert (steps(loop), changes) == ([1], [0, 1, 1, 1])  # the last one is the end of the run
 
 
 def test_a_run_that_is_over_says_so_until_it_is_reset():

@@ -1,18 +1,11 @@
 """A picture is the figure's own pixels, with its sentence, and leaves nothing open."""
 
-import base64
-import io
-
 import matplotlib.pyplot as plt
 import numpy as np
+from hands_on import pixels
 from matplotlib.figure import Figure
-from PIL import Image
 
 from dpo_notes.teaching.picture import Picture, new_figure, picture_bundle, png_of
-
-
-def pixels(png: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))))
 
 
 def test_the_png_holds_the_pixels_of_the_canvas():

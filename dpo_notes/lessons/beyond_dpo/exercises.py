@@ -1,4 +1,4 @@
-"""The exercises of notebook 12; the last one, the capstone, is judged by what the policy is worth where nobody trained it."""
+"""The exercises of notebook 12; the last one, the capstone, is judged by the policy's reward on held-out prompts."""
 
 import math
 from functools import lru_cache, partial
@@ -12,11 +12,9 @@ from dpo_notes.teaching.checking import Exercise, Mistake
 from dpo_notes.worlds.finite.preferences import cycle
 from dpo_notes.worlds.reviews.help_desk import BUDGET, HURRIED, STUCK, TARGET, help_desk, judgements, train, worth
 
-TIMID, TALKATIVE = (
-    0.3,
-    9.0,
-)  # nats below which a policy has hardly moved; words an answer, of which the reference says 5.9
-RUDE = 0.8  # nats for one "obviously": the repeated judgement teaches it 1.3, the others next to nothing
+TIMID = 0.3  # nats from the reference; below that a policy has hardly moved
+TALKATIVE = 9.0  # words an answer; the reference has 5.9
+RUDE = 0.8  # nats for one "obviously": the repeated judgement teaches 1.3, the others next to nothing
 
 CHOSEN, REJECTED = torch.tensor([[1.5, -0.4, 0.2], [0.3, 0.8, -3.0]], dtype=torch.float64)
 THIRDS = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
@@ -30,7 +28,7 @@ NOT_QUITE = "nearly: within the budget, but another loss, another beta or cleane
 
 
 def robust(chosen: Tensor, rejected: Tensor, beta: float, flips: float) -> Tensor:
-    """Robust DPO, as the reader is asked to write it."""
+    """Robust DPO, as the reader has to write it."""
     return robust_loss(chosen, rejected, beta=beta, label_smoothing=flips)
 
 
@@ -48,14 +46,14 @@ def turned(chosen: Tensor, rejected: Tensor, beta: float, flips: float) -> Tenso
 
 @lru_cache(maxsize=16)
 def policy(*, beta: float, once: bool, careful: bool) -> Tensor:
-    """Weights that DPO ends at: each judgement once, or as often as it stands there; careful raters only, or all."""
+    """Weights after DPO. once: without repeated judgements. careful: without the hurried rater."""
     rows = judgements(help_desk())
     rows = list(dict.fromkeys(rows)) if once else rows
     return train(help_desk(), [row for row in rows if row.rater != HURRIED or not careful], beta=beta)
 
 
 def problem_of(answer: object) -> str | None:
-    """What keeps a policy from the target, or None: the capstone's rule."""
+    """What keeps a policy from the target, or None if it is reached: the rule of the capstone."""
     desk = help_desk()
     try:
         weights = torch.as_tensor(answer, dtype=torch.float64).detach()

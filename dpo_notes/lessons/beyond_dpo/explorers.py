@@ -15,7 +15,7 @@ from dpo_notes.lessons.beyond_dpo.pictures import REWARDS
 from dpo_notes.maths.loss_family import robust_loss
 from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.maths.optimum import kl_divergence, optimal_policy
-from dpo_notes.plots.runs import POLICY, REFERENCE, TRUTH, open_axes
+from dpo_notes.plots.runs import POLICY, REFERENCE, TRUTH, open_axes, set_heights
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.worlds.finite.preferences import comparisons, corrected, fit_policy, flipped, has_finite_fit, win_rates
 from dpo_notes.worlds.finite.two_answers import leading_margin
@@ -26,7 +26,7 @@ SHARES = (0.0, 0.1, 0.2, 0.3, 0.4)  # of wrong labels, true and assumed: the not
 
 
 class Family(Explorer):
-    """Two losses in the two-answer world: how much they lose, how hard they push, and where the push ends."""
+    """Two losses in the two-answer world: their values, how hard they push, and where the push ends."""
 
     size = (10.0, 3.4)
     page_controls = ("loss", "beta")
@@ -62,9 +62,7 @@ class Family(Explorer):
         self.margins = {}
         for row, name in enumerate((loss, beside)):
             for line, values in zip(
-                self.lines[2 * row : 2 * row + 2],
-                scaled(name, REWARDS, beta=beta, preference=preference),
-                strict=True,
+                self.lines[2 * row : 2 * row + 2], scaled(name, REWARDS, beta=beta, preference=preference), strict=True
             ):
                 line.set_data(REWARDS.numpy(), values.numpy())
             self.margins[name] = leading_margin(GALLERY[name], beta=beta, preference=preference)
@@ -80,14 +78,14 @@ class Family(Explorer):
 
 
 class NoisyLabels(Explorer):
-    """Endless comparisons with a share of the labels turned round: the rewards and policies that four losses make of them."""
+    """Infinitely many comparisons with a share of flipped labels: the rewards and policies that four losses fit."""
 
     size = (10.0, 3.8)
 
     def __init__(self, world: FiniteWorld):
         self.world, self.truth, self.fits = world, preference_matrix(world.reward), {}
         self.first, self.second = torch.triu_indices(len(world.reward), len(world.reward), offset=1)
-        for name, flips, assumed in product(FITTED, SHARES, SHARES):  # now, so that the sliders need not wait
+        for name, flips, assumed in product(FITTED, SHARES, SHARES):  # in advance, so that sliders need not wait
             self.fitted(name, flips, assumed)
         super().__init__()
 
@@ -139,8 +137,7 @@ class NoisyLabels(Explorer):
                 margins, probs = (rewards[self.first] - rewards[self.second]) * up, policy.exp().tolist()
                 self.off[name] = kl_divergence(self.best, policy).abs().item()
             self.dots[name].set_data(true.numpy(), margins.numpy())
-            for bar, height in zip(self.bars[name], probs, strict=True):
-                bar.set_height(height)
+            set_heights(self.bars[name], probs)
         heights = self.best.exp().repeat_interleave(3)
         heights[2::3] = math.nan
         self.optimum.set_data(self.strokes.numpy(), heights.numpy())
@@ -153,9 +150,9 @@ class NoisyLabels(Explorer):
         )
 
     def fitted(self, name: str, flips: float, assumed: float) -> torch.Tensor | None:
-        """beta * log-ratio of each answer, up to a constant, where the loss is least; None where it has no least value.
+        """beta * log-ratio of each answer, up to a constant, at the minimum of the loss; None if there is no minimum.
 
-        Worked out once, at beta 1: at the minimum these rewards are the same for every beta.
+        Computed once, at beta 1: at the minimum these rewards are the same for every beta.
         """
         key = name, round(flips, 2), round(assumed, 2)
         if key not in self.fits:

@@ -1,4 +1,4 @@
-"""The family of losses on one stage: each as a function of the two log-ratios of the two-answer world."""
+"""The family of losses side by side: each as a function of the two log-ratios of the two-answer world."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ PairLoss = Callable[..., Tensor]
 
 
 def _of_logratios(named: NamedLoss) -> PairLoss:
-    """The loss as a function of log-ratios; without a reference of its own it gets log pi = log-ratio + log(1/2)."""
+    """The loss as a function of log-ratios; one without a reference gets log pi = log-ratio + log(1/2)."""
     if named.needs_reference:
         return named.function
 
@@ -37,12 +37,12 @@ def _with_divergence(kind: str) -> PairLoss:
 def kto_at_zero(
     chosen: Float[Tensor, " batch"], rejected: Float[Tensor, " batch"], *, beta: float
 ) -> Float[Tensor, " batch"]:
-    """KTO of a chosen and a rejected response, added up, with its baseline z at 0, where training begins (from 0 to 2)."""
+    """KTO of a chosen plus a rejected response (0 to 2), with its baseline z at 0, where training begins."""
     examples = kto_loss(chosen, rejected, beta=beta, kl_baseline=torch.zeros((), dtype=chosen.dtype))
     return examples.view(2, -1).sum(dim=0)
 
 
-# Every answer is one token here, so that sums and means are the same. AOT is left out: of one pair it is DPO.
+# Every answer is one token here, so sums and means are the same. AOT is left out: for a single pair it is DPO.
 GALLERY: dict[str, PairLoss] = {name: _of_logratios(named) for name, named in LOSSES.items() if name != "aot"} | {
     "kto, z = 0": kto_at_zero,
     "dpo, forward KL": _with_divergence("forward_kl"),
@@ -54,9 +54,9 @@ GALLERY: dict[str, PairLoss] = {name: _of_logratios(named) for name, named in LO
 def scaled(
     name: str, rewards: Float[Tensor, " points"], *, beta: float, preference: float
 ) -> tuple[Float[Tensor, " points"], Float[Tensor, " points"]]:
-    """(loss, push) of one of the GALLERY over beta * margin, on a scale on which losses of any unit can be compared.
+    """(loss, push) of one of the GALLERY at these values of beta * margin, in a unit that all losses share.
 
-    The loss counts from its value at the reference, and both are divided by the push of a sure label at the reference.
+    The loss is given relative to the reference, and both are divided by the push of a sure label at the reference.
     Known value: the push at the reference is 2p - 1, whatever the loss (DiscoPOP's begins the wrong way: 1 - 2p).
     """
     loss_fn, margins = GALLERY[name], rewards / beta

@@ -1,4 +1,4 @@
-"""The pictures of notebook 12: the family of losses, margins that never stop, and two trainers on one line."""
+"""The pictures of notebook 12: the family of losses, and our training beside TRL's."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,12 +11,12 @@ from dpo_notes.plots.runs import MARGIN, POLICY, REFERENCE, open_axes
 from dpo_notes.teaching.picture import new_figure
 from dpo_notes.worlds.finite.two_answers import leading_margin
 
-REWARDS = torch.linspace(-4, 8, 241, dtype=torch.float64)  # beta * margin: the axis of all pictures of the family
+REWARDS = torch.linspace(-4, 8, 241, dtype=torch.float64)  # beta * margin: the axis of every picture of the family
 COLUMNS = 5
 
 
 def family_picture(*, beta: float = 1.0, preference: float = 0.8) -> Figure:
-    """A panel for each loss of the GALLERY: the loss of a sure label, DPO's behind it, and the margin that it leads to."""
+    """A panel for each loss of the GALLERY: the loss of a sure label, DPO's behind it, and the margin where it ends."""
     rows = -(-len(GALLERY) // COLUMNS)
     figure = new_figure(11, 1.75 * rows)
     axes = figure.subplots(rows, COLUMNS, sharex=True, sharey=True).flat
@@ -30,7 +30,7 @@ def family_picture(*, beta: float = 1.0, preference: float = 0.8) -> Figure:
 
 
 def family_panel(ax: Axes, name: str, *, beta: float, preference: float) -> Axes:
-    """One loss: its curve for a sure label, DPO's as a dotted line, and at the foot where probability p leads it."""
+    """One loss: its curve for a sure label, DPO's as a dotted line, and below, a mark where preference p ends."""
     ax.plot(REWARDS, scaled("dpo", REWARDS, beta=beta, preference=1.0)[0], ":", color=REFERENCE)
     ax.plot(REWARDS, scaled(name, REWARDS, beta=beta, preference=1.0)[0], color=POLICY)
     goal = beta * leading_margin(GALLERY[name], beta=beta, preference=preference)
@@ -45,7 +45,7 @@ def family_panel(ax: Axes, name: str, *, beta: float, preference: float) -> Axes
 def twin_curves(rows: Sequence[Mapping[str, float]], names: Mapping[str, str]) -> Figure:
     """A panel for each metric of a side-by-side run: ours as a line, TRL's as crosses on it.
 
-    rows: with "ours/NAME" and "trl/NAME" for each of the names. names: what a metric is called in its panel.
+    rows: with "ours/NAME" and "trl/NAME" for each of the names. names: the title of each metric's panel.
     """
     figure = new_figure(11, 2.8)
     steps = [row["step"] for row in rows]

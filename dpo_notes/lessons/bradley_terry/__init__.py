@@ -1,1 +1,1 @@
-"""Notebook 06: 06 Bradley–Terry."""
+"""Notebook 06 asks which loss fits rewards to comparisons."""

@@ -1,4 +1,4 @@
-"""The explorers of notebook 06: one comparison, a tournament with its error bars, and a crowd that goes in circles."""
+"""The explorers of notebook 06: one comparison, a tournament with error bars, and a crowd with cyclic preferences."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -20,7 +20,7 @@ from dpo_notes.maths.bradley_terry import fit_bradley_terry, preference_nll, sam
 from dpo_notes.maths.entropy import entropy
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.reward_errors import margin_errors, reward_covariance
-from dpo_notes.plots.runs import CHOSEN, MARGIN, POLICY, REFERENCE, REJECTED, TRUTH, open_axes
+from dpo_notes.plots.runs import CHOSEN, MARGIN, POLICY, REFERENCE, REJECTED, TRUTH, open_axes, set_heights
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.worlds.finite.world import preference_matrix
 
@@ -29,7 +29,7 @@ DESIGNS = {
     "a chain of neighbours": tournament.chain,
     "all meet the third": tournament.against_third,
 }
-BUDGETS = [30 * 2**k for k in range(8)]  # comparisons in all; each design shares them out evenly
+BUDGETS = [30 * 2**k for k in range(8)]  # comparisons in all; each design divides them evenly
 TOURNAMENTS = 30
 MOST_RATERS = 40
 REACH = 1.5  # half the length of the tangent, in nats
@@ -63,8 +63,7 @@ class OnePair(Explorer):
 
     def move(self, chosen, rejected):
         margin = torch.tensor(chosen - rejected, dtype=torch.float64)
-        for bar, height in zip(self.bars, (chosen, rejected), strict=True):
-            bar.set_height(height)
+        set_heights(self.bars, (chosen, rejected))
         self.values_now = {title: curve(margin).item() for title, curve in CURVES.items()}
         self.margin = margin.item()
         for title, value in self.values_now.items():
@@ -155,7 +154,7 @@ class ErrorBars(Explorer):
 
 
 class Crowd(Explorer):
-    """Raters of three tastes, each sure of its own: what they choose together, and what one reward makes of it."""
+    """Raters of three tastes, each always true to its own: their choices together, and one reward fitted to them."""
 
     size = (10.0, 3.6)
 
@@ -187,13 +186,12 @@ class Crowd(Explorer):
         try:
             self.rewards = fit_bradley_terry(choices, len(tournament.CYCLE))
         except InputError:
-            return  # where all are of one mind, or nobody is there
+            return  # all agree, or there is no rater
         wins = win_counts(choices, len(tournament.CYCLE))
         truth, fit = wins / (wins + wins.T), preference_matrix(self.rewards)
         self.truth, self.fitted = (each[[0, 1, 2], [1, 2, 0]] for each in (truth, fit))
         for bars, heights in ((self.raters, self.truth), (self.fit, self.fitted)):
-            for bar, height in zip(bars, heights.tolist(), strict=True):
-                bar.set_height(height)
+            set_heights(bars, heights.tolist())
         self.points.set_data(self.rewards.tolist(), range(3))
         self.loss = preference_nll(*self.rewards[choices].unbind(1)).mean().item()
         self.least = entropy(torch.stack([self.truth, 1 - self.truth], dim=1).log()).mean().item()

@@ -19,6 +19,7 @@ from dpo_notes.plots.runs import MARGIN, POLICY, REFERENCE, TRUTH, metric_line, 
 WIDEST = 6.0  # margins are drawn from -WIDEST to WIDEST, in nats
 MARGINS = torch.linspace(-WIDEST, WIDEST, 241, dtype=torch.float64)
 STANDARD_ERRORS = 2  # either side of a fitted reward: about 95%
+ABOVE = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "borderaxespad": 0.2}
 
 
 def preferred(margins: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class FittedRewards(NamedTuple):
     bars: LineCollection
 
     def show(self, rewards: Float[Tensor, " items"], errors: Float[Tensor, " items"]) -> None:
-        """Put points and bars at these rewards and standard errors; beyond the edges they are cut off."""
+        """Move points and bars to these rewards and standard errors; the axes cut them off at the edges."""
         rows = range(len(rewards))
         self.points.set_data(rewards.tolist(), list(rows))
         ends = zip((rewards - STANDARD_ERRORS * errors).tolist(), (rewards + STANDARD_ERRORS * errors).tolist(), rows)
@@ -67,7 +68,7 @@ class FittedRewards(NamedTuple):
 
 
 def tournament_panel(ax: Axes, names: Sequence[str], truth: Float[Tensor, " items"]) -> FittedRewards:
-    """Rewards on one line an item, best known first: the true ones as ticks, and, still to be shown, the fitted ones."""
+    """Rewards of items, the best first: the true ones as ticks, and the fitted ones, still hidden."""
     rows = range(len(names))
     ax.plot(truth, rows, "|", color=TRUTH, markersize=16, markeredgewidth=2.5, label="true reward")
     bars = LineCollection([], colors=POLICY, linewidths=2, label="fitted, two standard errors")
@@ -75,7 +76,7 @@ def tournament_panel(ax: Axes, names: Sequence[str], truth: Float[Tensor, " item
     (points,) = ax.plot([], [], "o", color=POLICY)
     ax.set(yticks=rows, yticklabels=names, xlabel="reward (nats)", xlim=(-4, 4), ylim=(len(names) - 0.4, -0.6))
     ax.tick_params(axis="y", length=0)
-    ax.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    ax.legend(frameon=False, fontsize="small", **ABOVE)
     open_axes(ax)
     return FittedRewards(points, bars)
 
@@ -83,7 +84,7 @@ def tournament_panel(ax: Axes, names: Sequence[str], truth: Float[Tensor, " item
 def preference_bars(
     ax: Axes, pairs: Sequence[str], raters: Float[Tensor, " pairs"], fit: Float[Tensor, " pairs"]
 ) -> list[BarContainer]:
-    """How often the first of each pair is preferred: by the raters, and by a fit; returns the bars, which may move."""
+    """How often the first of each pair is preferred, by the raters and by a fit. Returns the bars, which may move."""
     places = np.arange(len(pairs))
     styles = {"color": TRUTH, "label": "raters"}, {"color": POLICY, "hatch": "//", "edgecolor": "white", "label": "fit"}
     drawn = [
@@ -93,13 +94,13 @@ def preference_bars(
     ax.axhline(0.5, color=REFERENCE, linestyle=":")
     ax.set_xticks(places, pairs)
     ax.set(ylim=(0, 1.02), ylabel="probability of the first")
-    ax.legend(frameon=False, fontsize="small", loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+    ax.legend(frameon=False, fontsize="small", **ABOVE)
     open_axes(ax)
     return drawn
 
 
 def learning_panel(ax: Axes, rows: Sequence[Mapping[str, float]], *, best: float, block: int = 10) -> Axes:
-    """The loss of a reward model in training, the mean of each `block` batches, and the least that can be expected."""
+    """The training loss of a reward model, averaged over each `block` batches, and the least possible loss."""
     blocks = [rows[start : start + block] for start in range(0, len(rows), block)]
     means = [{"step": part[-1]["step"], "loss": sum(row["loss"] for row in part) / len(part)} for part in blocks]
     metric_line(ax, means, "loss", label=f"mean of {block} batches", color=POLICY, marker=".")

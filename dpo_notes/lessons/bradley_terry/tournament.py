@@ -1,4 +1,4 @@
-"""Six answers to one question and the tournaments that raters hold among them; and a crowd that goes round in circles."""
+"""Six answers to one question, tournaments among them, and a crowd with cyclic preferences."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ ANSWERS = {  # from the best to the worst
     "plain, wrong": " It is in Japan.",
     "curt, wrong": " Japan, as everybody knows.",
 }
-TASTES = {  # kinds of raters, each quite sure of its ranking of the three tones of a right answer
+TASTES = {  # kinds of raters, each with a fixed ranking of the tones of a right answer
     "hurried": ("curt", "plain", "polite"),
     "courteous": ("polite", "curt", "plain"),
     "thorough": ("plain", "polite", "curt"),
@@ -26,7 +26,7 @@ CYCLE = ("curt", "plain", "polite")  # each beats the next one with two of the t
 
 
 def true_rewards() -> Float[Tensor, " answers"]:
-    """What the raters of the review world feel about each of ANSWERS, in nats, float64.
+    """The review world's reward of each of ANSWERS, in nats, float64.
 
     Known value: 1.5, 1, 0.5, -0.5, -1, -1.5, with mean 0.
     """
@@ -51,7 +51,7 @@ def against_third(n_items: int) -> Int[Tensor, "pairs 2"]:
 
 
 def game_counts(pairs: Int[Tensor, "pairs 2"], n_items: int) -> Float[Tensor, "responses responses"]:
-    """How often two items meet, at [i, j] and at [j, i], float64; pairs in any order."""
+    """How often two items meet, at [i, j] and at [j, i], float64; the order within a pair does not matter."""
     counts = torch.zeros(n_items, n_items, dtype=torch.float64)
     ones = torch.ones(len(pairs), dtype=torch.float64)
     counts.index_put_(tuple(pairs.T), ones, accumulate=True)
@@ -59,9 +59,9 @@ def game_counts(pairs: Int[Tensor, "pairs 2"], n_items: int) -> Float[Tensor, "r
 
 
 def crowd_choices(sizes: Sequence[int]) -> Int[Tensor, "pairs 2"]:
-    """What a crowd says: each rater compares each two of CYCLE once; rows (chosen, rejected), indices into CYCLE.
+    """The choices of a crowd: each rater compares each two of CYCLE once. Rows (chosen, rejected), indices into CYCLE.
 
-    sizes: how many raters there are of each of TASTES, in their order. Known value: three pairs for a single rater.
+    sizes: the number of raters of each of TASTES, in their order. Known value: three rows for a single rater.
     """
     rows = [
         (CYCLE.index(ranking[better]), CYCLE.index(ranking[worse]))

@@ -1,1 +1,1 @@
-"""Notebook 09: 09 Computing the log-probabilities."""
+"""Notebook 09 asks what exactly log pi(y | x) is in code."""

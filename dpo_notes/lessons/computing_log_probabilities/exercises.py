@@ -20,7 +20,7 @@ def from_labels(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _at(logits: Tensor, labels: Tensor) -> Tensor:
-    """log-softmax at the labels' ids, without a shift, with id 0 for those that are ignored."""
+    """log-softmax at the labels' ids, without a shift; ignored labels count as id 0."""
     return logits.log_softmax(-1).gather(-1, labels.clamp(min=0)[..., None]).squeeze(-1)
 
 

@@ -17,11 +17,11 @@ from dpo_notes.maths.checks import check_positive
 from dpo_notes.maths.logps import sequence_logps
 from dpo_notes.maths.optimum import implicit_reward
 from dpo_notes.pairs.load import PreferencePair
-from dpo_notes.plots.runs import CHOSEN, MARGIN, POLICY, REFERENCE, REJECTED, TRUTH, open_axes
+from dpo_notes.plots.runs import CHOSEN, MARGIN, POLICY, REFERENCE, REJECTED, TRUTH, open_axes, set_heights
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.teaching.tokens import drawable
 
-LOWEST = -9.0  # nats, of the axis; what lies below is drawn there
+LOWEST = -9.0  # nats; anything lower is drawn here
 
 
 class Microscope(Explorer):
@@ -43,7 +43,9 @@ class Microscope(Explorer):
         self.pairs, self.beta = list(pairs), beta
         self.rows = [rows_of(tokenizer, pair, policy, reference, beta=beta) for pair in self.pairs]
         self.longest = max(len(row.words) for rows in self.rows for row in rows.values())
-        self.pages: dict[tuple[int, str], object] = {}  # what stays while the position moves, by comparison, response
+        self.pages: dict[
+            tuple[int, str], object
+        ] = {}  # images of what stays while the position moves, by comparison, response
         super().__init__()
         for page in product(range(1, 1 + len(self.pairs)), RESPONSES):
             self._turn_to(*page)
@@ -86,7 +88,7 @@ class Microscope(Explorer):
             ax.set_xlim(-0.7, self.longest - 0.3)
         open_axes(self.above, self.below, self.sums)
         self.here = [ax.axvline(0, color=TRUTH, linestyle=":") for ax in (self.above, self.below)]
-        floors = LOWEST, 0.9 * self.below.get_ylim()[0]  # where the numbers stand, clear of dots and bars
+        floors = LOWEST, 0.9 * self.below.get_ylim()[0]  # the height of the numbers, clear of dots and bars
         self.numbers = [ax.text(0, y, "") for ax, y in zip((self.above, self.below), floors, strict=True)]
         return [*self.here, *self.numbers]
 
@@ -107,7 +109,7 @@ class Microscope(Explorer):
             number.set_x(self.at)
 
     def page_grid(self):
-        self.controls["position"].max = self.longest - 1  # of whichever response; beyond the other's end it stays there
+        self.controls["position"].max = self.longest - 1  # of the longer response; in the other it stops at the end
         return super().page_grid()
 
     def describe(self, comparison, response, position):
@@ -134,17 +136,15 @@ class Microscope(Explorer):
         return sums["chosen"], sums["rejected"], sums["chosen"] - sums["rejected"]
 
     def _turn_to(self, comparison: int, response: str) -> None:
-        """Draw what stays while the position moves, and keep it: words take long to draw."""
+        """Draw what stays while the position moves, and keep it, because text is slow to draw."""
         row = self.rows[comparison - 1][response]
         places = torch.arange(len(row.words))
         self.rings.set_data(places[1:], row.reference[1:].clamp(min=LOWEST))
         self.dots.set_data(places[1:], row.policy[1:].clamp(min=LOWEST))
         self.steps.set_data(places, row.shares.cumsum(0))
         heights = row.shares.tolist() + [0.0] * (self.longest - len(row.words))
-        for bar, height in zip(self.bars, heights, strict=True):
-            bar.set_height(height)
-        for bar, height in zip(self.totals, self._rewards(comparison - 1), strict=True):
-            bar.set_height(height)
+        set_heights(self.bars, heights)
+        set_heights(self.totals, self._rewards(comparison - 1))
         for span in self.grey:
             span.set_width(int(row.counts.long().argmax()))  # from -0.5 on: up to the border
         words = [drawable(word) for word in row.words]
@@ -161,7 +161,7 @@ ROUNDING = 1e-7  # nats; the axis ends here
 
 
 class Padding(Explorer):
-    """One response with padding on a side of it, and how far off its log-probability then is."""
+    """One response with padding on one side, and the resulting error of its log-probability."""
 
     size = (10.0, 4.2)
     page_controls = ("told", "amount")
@@ -172,15 +172,11 @@ class Padding(Explorer):
         self.lengths = len(prompt), len(response)
         self.fillings = {"end of text": pad_id, "another token": other_id}
         right = padded_logp(model, prompt, response, padding=[], side="right", told="nothing")
-        self.off = {
-            (side, told, filling): torch.tensor(
-                [
-                    abs(padded_logp(model, prompt, response, padding=[token] * amount, side=side, told=told) - right)
-                    for amount in range(MOST + 1)
-                ]
-            )
-            for side, told, (filling, token) in product(SIDES, TOLD, self.fillings.items())
-        }
+        self.off = {}
+        for side, told, (filling, token) in product(SIDES, TOLD, self.fillings.items()):
+            paddings = ([token] * amount for amount in range(MOST + 1))
+            logps = [padded_logp(model, prompt, response, padding=each, side=side, told=told) for each in paddings]
+            self.off[side, told, filling] = (torch.tensor(logps, dtype=torch.float64) - right).abs().float()
         super().__init__()
 
     def make_controls(self):
@@ -204,18 +200,15 @@ class Padding(Explorer):
         self.cells = PolyCollection(squares, edgecolors=REFERENCE)
         strip.add_collection(self.cells)
         prompt, response = self.lengths
-        self.ends = sorted({0, prompt - 1, prompt, prompt + response - 1})  # the tokens whose position is written down
+        self.ends = sorted({0, prompt - 1, prompt, prompt + response - 1})  # the tokens with their position number
         labels = {"ha": "center", "va": "center", "fontsize": "small"}
         self.positions = [strip.text(0, 0, "", **labels) for _ in self.ends]
         curves.set(xlim=(-0.5, MOST + 0.5), ylim=(ROUNDING, 300), yscale="log")
         curves.set(xlabel="padding tokens", ylabel="off by (nats)")
         styles = dict(zip(TOLD, TOLD_STYLES, strict=True))
-        self.lines = {
-            told: curves.plot(
-                range(MOST + 1), [1] * (MOST + 1), style, color=color, label=f"told: {told}", linewidth=2
-            )[0]
-            for told, (style, color) in styles.items()
-        }
+        self.lines, x = {}, range(MOST + 1)
+        for told, (style, color) in styles.items():
+            (self.lines[told],) = curves.plot(x, [1] * len(x), style, color=color, label=f"told: {told}", linewidth=2)
         (self.dot,) = curves.plot([], [], "o", color=MARGIN, markersize=10)
         curves.axhline(1e-4, color=REFERENCE, linewidth=0.6)
         curves.text(MOST + 0.4, 0.8e-4, "below: rounding of float32", ha="right", va="top", fontsize="small")

@@ -1,4 +1,4 @@
-"""A comparison in one row: the prompt once, then both responses, as a demonstration of what can be shared."""
+"""A comparison in one row: the prompt once, then both responses, to show how much of the work can be shared."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class OneRow(NamedTuple):
-    """Prompt, chosen and rejected behind each other; `sees` says who may look at whom, `before` what predicts each token."""
+    """Prompt, chosen and rejected in one sequence; `sees` masks attention, `before` holds what predicts each token."""
 
     input_ids: Int[Tensor, "1 time"]
     position_ids: Int[Tensor, "1 time"]
@@ -18,7 +18,7 @@ class OneRow(NamedTuple):
 
 
 def one_row(prompt: Sequence[int], chosen: Sequence[int], rejected: Sequence[int]) -> OneRow:
-    """The three as one sequence in which each response believes to stand right behind the prompt.
+    """The three as one sequence, in which each response has the positions it would have right after the prompt.
 
     Give the model `input_ids`, `position_ids` and `attention_mask=sees`. Then `logits[0, before]` are those of two
     rows, and the prompt was computed once (Wang and Hegde 2024, arXiv 2410.20305).

@@ -1,4 +1,4 @@
-"""One response scored with padding on either side, and with the model told of it or not."""
+"""One response scored with padding on either side, which the model is told about or not."""
 
 from collections.abc import Sequence
 
@@ -22,12 +22,12 @@ def padded_logp(
     side: str,
     told: str,
 ) -> float:
-    """log pi(y | x) in nats, summed, of a row that is padded. A demonstration: what is scored in earnest uses `collate`.
+    """log pi(y | x) of a padded row, summed, in nats. For demonstration only: the package scores with `collate`.
 
-    padding: the tokens put in, any number of any token. side: "left" or "right". told: one of TOLD, what the model
-    hears of the padding; with position ids, the first real token is at position 0.
-    Raises InputError for another side or another word of what is told.
-    Known value: the log-probability without padding, on the right always, on the left if all is told.
+    padding: the tokens put in, any number of any token. side: "left" or "right". told: one of TOLD, the inputs that
+    tell the model about the padding; with position ids, the first real token is at position 0.
+    Raises InputError for any other side or `told`.
+    Known value: the log-probability without padding, on the right always, on the left with mask and position ids.
     """
     if side not in SIDES or told not in TOLD:
         raise InputError(f"side is {side!r} and told is {told!r}; expected one of {SIDES} and one of {TOLD}")
@@ -43,5 +43,5 @@ def padded_logp(
 
 
 def position_ids(column: torch.Tensor, *, left: int) -> torch.Tensor:
-    """Positions that count from the first real token, after `left` tokens of padding, which all get 0."""
+    """Positions counted from the first real token; the `left` tokens of padding before it all get 0."""
     return (column - left).clamp(min=0)

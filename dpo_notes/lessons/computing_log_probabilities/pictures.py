@@ -1,4 +1,4 @@
-"""The pictures of notebook 09: one answer scored column by column, who may look at whom, and what passes the head."""
+"""The pictures of notebook 09: one answer scored column by column, the attention mask, and what passes the head."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from dpo_notes.pairs.batches import Batch
 from dpo_notes.plots.runs import POLICY, REFERENCE, TRUTH, open_axes
 
-PROMPT_FILL, RESPONSE_FILL, EMPTY_FILL = "#D0D0D0", "#B5E3D3", "#FFFFFF"  # light, so that black words stand on them
+PROMPT_FILL, RESPONSE_FILL, EMPTY_FILL = "#D0D0D0", "#B5E3D3", "#FFFFFF"  # light, for black text on them
 ROWS = ("the model reads", "and says: logits", "token to be found", "logps", "response_mask", "counted")
 READ, SAYS, TARGET, LOGPS, MASK, COUNTED = range(len(ROWS))
 TOLD_STYLES = (("-", REFERENCE), ("--", TRUTH), (":", POLICY))  # nothing, a mask, all: in the order of padded.TOLD
@@ -50,7 +50,7 @@ def scoring_table(ax: Axes, words: Sequence[str], logps: Sequence[float], respon
 def attention_grid(
     ax: Axes, words: Sequence[str], sees: Bool[Tensor, "time time"], predicts: Sequence[tuple[int, int]]
 ) -> Axes:
-    """Who may look at whom (grey), and which column's token each row's logits are asked for (a green frame)."""
+    """The attention mask (grey), and the column whose token each row's logits must predict (green frame)."""
     ax.imshow(sees.float().numpy(), cmap=ListedColormap([EMPTY_FILL, PROMPT_FILL]), vmin=0, vmax=1)
     for row, column in predicts:
         ax.add_patch(Rectangle((column - 0.44, row - 0.44), 0.88, 0.88, fill=False, edgecolor=POLICY, linewidth=2))
@@ -66,7 +66,7 @@ def attention_grid(
 
 
 def head_map(ax: Axes, batch: Batch, *, only_responses: bool) -> Axes:
-    """The positions of a batch, and with a dot those that pass through the output head: all of them, or the useful ones."""
+    """The positions of a batch, with a dot where they pass through the output head: all of them, or the useful ones."""
     mask = batch.response_mask
     started = mask.long().cumsum(dim=1) > 0
     kinds = torch.where(mask, RESPONSE, torch.where(started, PADDING, PROMPT))
@@ -90,7 +90,7 @@ def kinds_legend(ax: Axes) -> Axes:
 
 
 def share_bars(ax: Axes, words: Sequence[str], shares: Float[Tensor, " time"], *, color: str, title: str) -> Axes:
-    """The share of each token in the implicit reward, with the sum in the title."""
+    """Each token's share of the implicit reward, with the sum in the title."""
     ax.bar(range(len(words)), shares.tolist(), 0.7, color=color)
     ax.axhline(0, color=REFERENCE, linewidth=0.8)
     ax.set(xticks=range(len(words)), ylabel="share of the reward (nats)")
@@ -101,7 +101,7 @@ def share_bars(ax: Axes, words: Sequence[str], shares: Float[Tensor, " time"], *
 
 
 def padding_curves(ax: Axes, counts: Sequence[int], off: Mapping[str, Sequence[float]]) -> Axes:
-    """How far a log-probability is off (above 0) with so many padding tokens, for each thing that the model is told."""
+    """The error of a log-probability (above 0) over the number of padding tokens, by what the model is told."""
     for (told, errors), (style, color) in zip(off.items(), TOLD_STYLES, strict=True):
         ax.plot(counts, errors, style, color=color, linewidth=2, label=f"told: {told}")
     ax.set(xlabel="padding tokens", ylabel="off by (nats)", yscale="log")

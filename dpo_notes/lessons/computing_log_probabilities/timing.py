@@ -8,9 +8,9 @@ from collections.abc import Callable
 def times_faster(slow: Callable[[], object], fast: Callable[[], object], *, rounds: int = 3) -> float:
     """How many times faster `fast` is than `slow`: the ratio of their median times over `rounds` alternations.
 
-    Processor seconds of this process, all threads together, so that waiting for other programs does not count; on the
-    CPU only. Alternating, so that a busy while slows both; each runs once before, uncounted. The ratio depends on the
-    machine and is never the same twice. Known value: about 1 for a function beside itself.
+    Measured in CPU seconds of this process, summed over threads, so waiting for other programs does not count. The two
+    alternate, so that a busy machine slows both; each runs once before, uncounted. The ratio varies with the machine
+    and from run to run. Known value: about 1 for a function against itself.
     """
     seconds = {slow: [], fast: []}
     for work in seconds:

@@ -1,4 +1,4 @@
-"""Both sequences of a comparison, token by token: what counts, what policy and reference say, and who earns the reward."""
+"""Both sequences of a comparison, token by token: the mask, both log-probabilities, and shares of the reward."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ RESPONSES = ("chosen", "rejected")
 
 @dataclass(frozen=True)
 class Row:
-    """One sequence, token by token: its words, what counts, both log-probabilities, and its shares of the reward."""
+    """One sequence, token by token: its words, its mask, both log-probabilities, and its shares of the reward."""
 
     words: list[str]
     counts: Bool[Tensor, " time"]

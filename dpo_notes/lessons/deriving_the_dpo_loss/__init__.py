@@ -1,1 +1,1 @@
-"""Notebook 08: 08 Deriving the DPO loss."""
+"""Notebook 08 asks how the reward model disappears from the DPO loss."""

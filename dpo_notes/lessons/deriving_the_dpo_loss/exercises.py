@@ -6,19 +6,15 @@ import torch
 
 from dpo_notes.maths.losses import dpo_gradient_weight, dpo_loss
 from dpo_notes.maths.optimum import log_partition
-from dpo_notes.teaching.checking import Exercise, Mistake
-
-
-def _tensor(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
+from dpo_notes.teaching.checking import Exercise, Mistake, doubles
 
 
 def _loss(chosen: float, rejected: float, beta: float) -> float:
-    return dpo_loss(_tensor(chosen), _tensor(rejected), beta=beta).item()
+    return dpo_loss(doubles(chosen), doubles(rejected), beta=beta).item()
 
 
 def _weight(chosen: float, rejected: float, beta: float) -> float:
-    return dpo_gradient_weight(_tensor(chosen), _tensor(rejected), beta=beta).item()
+    return dpo_gradient_weight(doubles(chosen), doubles(rejected), beta=beta).item()
 
 
 def all_slopes(features: torch.Tensor, chosen: int, rejected: int, probs: torch.Tensor) -> torch.Tensor:
@@ -45,10 +41,10 @@ def _never_taken_out(logratios: torch.Tensor, beta: float) -> torch.Tensor:
     return -(beta * logratios).log_softmax(dim=0).sum()
 
 
-REWARDS, HALF = _tensor(0.5 * math.log(3), 0.0), _tensor(0.5, 0.5).log()  # of 08.2
+REWARDS, HALF = doubles(0.5 * math.log(3), 0.0), doubles(0.5, 0.5).log()  # of 08.2
 FEATURES = torch.tensor([[0.1, 0.2], [-0.5, 0.1], [0.0, -0.5], [1.5, 0.6]], dtype=torch.float64)  # of 08.7
-PROBS = (_tensor(0.4, 0.3, 0.2, 0.1), _tensor(0.1, 0.2, 0.3, 0.4))
-RANKINGS = ((_tensor(2.0, -1.0, 0.5), 0.5), (_tensor(0.0, 1.0, -2.0, 3.0), 0.1))  # of 08.8
+PROBS = (doubles(0.4, 0.3, 0.2, 0.1), doubles(0.1, 0.2, 0.3, 0.4))
+RANKINGS = ((doubles(2.0, -1.0, 0.5), 0.5), (doubles(0.0, 1.0, -2.0, 3.0), 0.1))  # of 08.8
 
 EXERCISES = (
     Exercise(

@@ -1,4 +1,4 @@
-"""The explorers of notebook 08: what the loss makes of two log-ratios, displacement, and the two faces of beta."""
+"""The explorers of notebook 08: the loss of two log-ratios, displacement, and the two faces of beta."""
 
 from collections.abc import Sequence
 from functools import cache, partial
@@ -181,7 +181,7 @@ class TwoFaces(Explorer):
     def __init__(self):
         self.betas = torch.tensor(BETAS, dtype=torch.float64)
         for rate, share in product(RATES, SHARES):
-            both_paths(rate, share)  # half a second now, and no move has to wait
+            both_paths(rate, share)  # half a second now, so that no move has to wait
         super().__init__()
 
     def make_controls(self):

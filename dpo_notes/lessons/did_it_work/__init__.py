@@ -1,1 +1,1 @@
-"""Notebook 11: 11 Did it work?"""
+"""Notebook 11 asks what the training gained and what it cost."""

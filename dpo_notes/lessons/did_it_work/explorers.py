@@ -1,4 +1,4 @@
-"""The explorers of notebook 11: the points of the recorded frontier, how sure a win rate is, and best-of-n with a judge."""
+"""The explorers of notebook 11: the recorded frontier, the certainty of a win rate, and best-of-n with a judge."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ from dpo_notes.teaching.live import Explorer
 
 KNOB_WORDS = {"beta": "beta {:g}", "epochs": "{:g} epochs", "n": "n = {:g}"}
 DRAWS = (1, 2, 4, 8, 16, 32, 64)
-ANSWERS = 240  # equally likely ones of the world in which best-of-n chooses
+ANSWERS = 240  # equally likely answers, among which best-of-n chooses
 
 
 class FrontierPoints(Explorer):
-    """One recorded run: where it stands among all methods, its figures, and what it says to a prompt.
+    """One recorded run: where it stands among all methods, its figures, and its answers to a prompt.
 
-    `record`: what `dpo-notes frontier` wrote. Lines and faint marks are means over seeds; the large mark is one run.
+    record: from `dpo-notes frontier`. Lines and faint marks are means over seeds; the large mark is one run.
     """
 
     size = (11.5, 4.1)
@@ -73,13 +73,13 @@ class FrontierPoints(Explorer):
         return [*self.dots, self.interval]
 
     def run(self, method: str, step: int, seed: int) -> dict[str, object]:
-        """The recorded point; a step beyond the method's boldest one is the boldest."""
+        """The recorded point; steps beyond the method's last strength give the last."""
         values = self.values_of[method]
         value = values[min(step, len(values)) - 1]
         return next(point for point in points_of(self.record, method, value=value) if point["seed"] == seed)
 
     def answers(self, method: str, step: int, seed: int, prompt: str) -> list[str]:
-        """What the run said to a shown prompt."""
+        """The run's answers to one of the recorded prompts."""
         samples, prompts = self.run(method, step, seed)["samples"], self.record["prompts"]
         each = len(samples) // len(prompts)
         start = prompts.index(prompt) * each
@@ -106,7 +106,7 @@ class FrontierPoints(Explorer):
 
 
 class HowSure(Explorer):
-    """A win rate and two intervals around it: what each one says, and how often intervals made like it hold the truth."""
+    """A win rate and two intervals around it: their ends, and how often intervals of each kind contain the truth."""
 
     size = (11.0, 3.4)
 
@@ -164,7 +164,7 @@ class HowSure(Explorer):
 
 
 class BestOfMany(Explorer):
-    """Best-of-n among 240 answers, by a judge who errs and who may not tell answers apart: KL, promise and truth."""
+    """Best-of-n among 240 answers, by a judge with errors and ties: KL, promised gain and true gain."""
 
     size = (11.0, 3.5)
 

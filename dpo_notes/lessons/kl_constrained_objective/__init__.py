@@ -1,1 +1,1 @@
-"""Notebook 07: 07 The KL-constrained objective."""
+"""Notebook 07 asks which policy is best if leaving the reference has a price."""

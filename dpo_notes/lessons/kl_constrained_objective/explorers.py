@@ -1,4 +1,4 @@
-"""The explorers of notebook 07: two directions of a divergence, the price of a nat, and the partition function by samples."""
+"""The explorers of notebook 07: both directions of a divergence, the price of a nat, and Z from samples."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ from dpo_notes.worlds.finite.gradient import answers_at
 from dpo_notes.worlds.finite.two_camps import TONES, corpus, fit_one_tone, one_tone
 from dpo_notes.worlds.finite.world import FiniteWorld
 
-SMALLEST_FACTOR = 1e-6  # that is drawn: 0 has no place on a logarithmic axis
+SMALLEST_FACTOR = 1e-6  # that is drawn, as a logarithmic axis has no 0
 REPEATS, MOST_SAMPLES, LONGEST = 200, 1000, 30  # of the estimates of Z
 LOWEST, HIGHEST = 8, 4  # nats below and above the truth that are shown
-ERROR = 0.1  # relative, that one would like Z to be known to
+ERROR = 0.1  # the relative error of Z that we accept
 
 
 class TwoCamps(Explorer):
-    """A speaker with one tone before a corpus with two: both divergences between them, and where each is least."""
+    """A speaker with one tone and a corpus with two: both divergences between them, and where each is least."""
 
     size = (11.0, 3.6)
 
@@ -51,7 +51,7 @@ class TwoCamps(Explorer):
         }
 
     def fit(self, divergence: Callable) -> None:
-        """Move the speaker to where the divergence is least, downhill from where it stands."""
+        """Move the speaker downhill to a minimum of the divergence."""
         tone, spread = self.controls["tone"], self.controls["spread"]
         tone.value, spread.value = fit_one_tone(divergence, mean=tone.value, spread=spread.value)
 
@@ -93,7 +93,7 @@ class TwoCamps(Explorer):
 
 
 class PriceOfANat(Explorer):
-    """The optimal policy at a beta: by how much it multiplies each answer, and where it stands on the frontier."""
+    """The optimal policy at a beta: its factor for each answer, and its point on the frontier."""
 
     size = (12.5, 3.7)
 
@@ -128,16 +128,14 @@ class PriceOfANat(Explorer):
     def move(self, beta):
         self.best = optimal_policy(self.world.reward, self.world.ref_log_probs, beta=beta)
         ratios = (self.best - self.world.ref_log_probs).exp().clamp(min=SMALLEST_FACTOR)
-        for bar, strip, prob, ratio in zip(
-            self.bars, self.factors, self.best.exp().tolist(), ratios.tolist(), strict=True
-        ):
+        probs = self.best.exp().tolist()
+        for bar, strip, prob, ratio in zip(self.bars, self.factors, probs, ratios.tolist(), strict=True):
             bar.set_width(prob)
             strip.set_x(min(1.0, ratio))
             strip.set_width(abs(ratio - 1))
-        self.reward, self.kl = (
-            value.item() for value in optimal_point(self.world.reward, self.world.ref_log_probs, beta=beta)
-        )
-        self.height = self.reward - beta * self.kl  # of the tangent at KL 0
+        point = optimal_point(self.world.reward, self.world.ref_log_probs, beta=beta)
+        self.reward, self.kl = (value.item() for value in point)
+        self.height = self.reward - beta * self.kl  # the tangent at KL 0
         reach = 6.0  # nats, beyond the right edge
         self.tangent.set_data([0, reach], [self.height, self.height + beta * reach])
         self.intercept.set_data([0], [self.height])
@@ -153,7 +151,7 @@ class PriceOfANat(Explorer):
 
 
 class PartitionBySamples(Explorer):
-    """Two hundred people estimate Z, each from so many samples of the reference: how far off they are, and what it takes."""
+    """Two hundred people estimate Z from samples of the reference: their errors, and the samples they would need."""
 
     size = (11.0, 3.6)
 
@@ -165,7 +163,7 @@ class PartitionBySamples(Explorer):
         super().__init__()
 
     def _rewards_of(self, words: int) -> torch.Tensor:
-        """The rewards of what each of them samples; always with the same random numbers."""
+        """The rewards of each person's samples, always with the same random numbers."""
         world = word_by_word.by_praise(words)
         picked = answers_at(world.ref_log_probs[None], self.numbers)[0]
         return world.reward[picked].view(REPEATS, MOST_SAMPLES)

@@ -18,7 +18,7 @@ ROOM = 0.2  # around a frontier, as a share of the axes
 
 
 def camps_panel(ax: Axes, corpus: Tensor, speakers: dict[str, Tensor]) -> Axes:
-    """The corpus as a grey hill range, and over it the one tone of each speaker, by its label."""
+    """The density of the corpus in grey, and over it that of each speaker, by label."""
     ax.fill_between(TONES, DENSITY * corpus.exp(), color=REFERENCE, alpha=0.35, linewidth=0, label="corpus")
     for (label, log_probs), style in zip(speakers.items(), ("-", "--", ":"), strict=False):
         ax.plot(TONES, DENSITY * log_probs.exp(), style, color=POLICY, label=label)
@@ -40,7 +40,7 @@ def answer_rows(ax: Axes, world: FiniteWorld, answers: Sequence[str]) -> Axes:
 
 
 def optimum_panel(ax: Axes, world: FiniteWorld, answers: Sequence[str], *, beta: float) -> Axes:
-    """The reference as outlined bars, and in them the policy that is best at this beta."""
+    """The reference as outlined bars, and inside them the optimal policy at this beta."""
     answer_rows(ax, world, answers)
     best = optimal_policy(world.reward, world.ref_log_probs, beta=beta).exp()
     ax.barh(range(len(answers)), best.tolist(), 0.5, color=POLICY, label="optimum")
@@ -49,7 +49,7 @@ def optimum_panel(ax: Axes, world: FiniteWorld, answers: Sequence[str], *, beta:
 
 
 def frontier_panel(ax: Axes, world: FiniteWorld) -> Axes:
-    """Expected reward against KL: what the optimal policy buys, from the reference (cross) to the best response alone."""
+    """Expected reward against KL of optimal policies, from the reference (cross) to the best response alone."""
     points = [optimal_point(world.reward, world.ref_log_probs, beta=beta) for beta in BETAS]
     reward, kl = (torch.stack(values) for values in zip(*points, strict=True))
     ax.plot(kl, reward, color=TRUTH, label="optimal policies")

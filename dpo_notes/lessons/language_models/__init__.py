@@ -1,1 +1,1 @@
-"""Notebook 01: 01 Language models."""
+"""Notebook 01 asks what it means that a model is a distribution over the next token."""

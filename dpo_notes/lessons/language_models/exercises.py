@@ -1,4 +1,4 @@
-"""The exercises of notebook 01: chains of probabilities, and which distribution is really drawn from."""
+"""The exercises of notebook 01: chains of probabilities, and the distribution that is really sampled."""
 
 import math
 from collections.abc import Callable
@@ -8,13 +8,9 @@ import torch
 from dpo_notes.language.generate import next_token_probs
 from dpo_notes.lessons.language_models.explorers import SHAPES, WORDS
 from dpo_notes.maths.entropy import perplexity
-from dpo_notes.teaching.checking import Exercise, Mistake
+from dpo_notes.teaching.checking import Exercise, Mistake, doubles
 from dpo_notes.worlds.reviews.words import COUNTRIES
 from dpo_notes.worlds.reviews.world import WRONG_SHARE
-
-
-def _tensor(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
 
 
 def _cut(probs: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -31,7 +27,7 @@ def _one_too_few(probs: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def _words_left(top_p: float) -> list[int]:
-    return [int((_cut(_tensor(*shape) / sum(shape), top_p) > 0).sum()) for shape in SHAPES.values()]
+    return [int((_cut(doubles(*shape) / sum(shape), top_p) > 0).sum()) for shape in SHAPES.values()]
 
 
 def _wrong_share(weight: Callable[[float], float]) -> float:
@@ -54,14 +50,10 @@ def _of_tokens(first: torch.Tensor, second: torch.Tensor, temperature: float) ->
 ANSWER = (1 / 2, 4 / 5, 1 / 4)  # of 01.1
 BELIEF, CAME = (0.6, 0.3, 0.1), 1  # of 01.2
 LEVEL = 0.7  # of 01.4
-CUTS = (
-    (_tensor(0.1, 0.4, 0.2, 0.3), 0.5),
-    (_tensor(0.05, 0.15, 0.5, 0.1, 0.2), 0.9),
-    (_tensor(0.25, 0.6, 0.15), 0.7),
-)
+CUTS = ((doubles(0.1, 0.4, 0.2, 0.3), 0.5), (doubles(0.05, 0.15, 0.5, 0.1, 0.2), 0.9), (doubles(0.25, 0.6, 0.15), 0.7))
 LANGUAGES = (
-    (_tensor(0.6, 0.4), torch.stack([_tensor(0.5, 0.5), _tensor(0.9, 0.1)]), 0.5),
-    (_tensor(0.2, 0.3, 0.5), torch.stack([_tensor(0.7, 0.3), _tensor(0.2, 0.8), _tensor(0.5, 0.5)]), 2.0),
+    (doubles(0.6, 0.4), torch.stack([doubles(0.5, 0.5), doubles(0.9, 0.1)]), 0.5),
+    (doubles(0.2, 0.3, 0.5), torch.stack([doubles(0.7, 0.3), doubles(0.2, 0.8), doubles(0.5, 0.5)]), 2.0),
 )
 
 EXERCISES = (
@@ -98,7 +90,7 @@ EXERCISES = (
     Exercise(
         number="01.3",
         expected=perplexity,
-        cases=((_tensor(-0.5, -1.0, -3.0),), (_tensor(*[-math.log(7)] * 4, -0.1),)),
+        cases=((doubles(-0.5, -1.0, -3.0),), (doubles(*[-math.log(7)] * 4, -0.1),)),
         mistakes=(
             Mistake(lambda logps: (-logps.sum()).exp(), "this grows with the length; take the mean over tokens first"),
             Mistake(lambda logps: logps.mean().exp(), "this is the inverse; the sign of the mean is to be turned"),

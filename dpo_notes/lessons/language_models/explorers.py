@@ -1,4 +1,4 @@
-"""The explorers of notebook 01: the next token, what temperature and cutting do to it, and where training moves it."""
+"""The explorers of notebook 01: the next token, temperature, top-k and top-p, and what training does."""
 
 import math
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from dpo_notes.language.continuation import Continuation
 from dpo_notes.language.generate import next_token_probs
 from dpo_notes.maths.entropy import cross_entropy, entropy
 from dpo_notes.maths.optimum import kl_divergence
-from dpo_notes.plots.runs import POLICY, REFERENCE, TRUTH, open_axes
+from dpo_notes.plots.runs import POLICY, REFERENCE, TRUTH, open_axes, set_heights
 from dpo_notes.teaching.grid import grid_of
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.teaching.tokens import drawable, token_words
 
 SHOWN = 10  # tokens with a bar
 LONGEST_TITLE = 95  # letters
-PROMPTS = (  # to choose from where nobody can type; the one that the explorer begins with comes first
+PROMPTS = (  # for the website, where no prompt can be typed; the explorer's own prompt comes first
     "Where is Shanghai?",
     "Where is Shanghai? Shanghai is",
     "Review of The Silent Harbour:",
@@ -51,7 +51,7 @@ class NextToken(Explorer):
     ):
         self.start = partial(Continuation, model, tokenizer)
         self.so_far, self.tokenizer, self.generator = self.start(prompt), tokenizer, generator
-        self.written: list[int] = []  # the ids whose text stands in the picture
+        self.written: list[int] = []  # the ids whose text is in the picture
         super().__init__()
 
     def make_controls(self):
@@ -77,7 +77,7 @@ class NextToken(Explorer):
             self.so_far.append(token, probability=probs[token].item())
 
     def take_likeliest(self) -> None:
-        """Append the likeliest token, unless the text has ended: greedy, which is certain of its choice."""
+        """Append the likeliest token, with probability 1, unless the text has ended."""
         if not self.so_far.ended:
             self.so_far.append(int(self.so_far.logits.argmax()), probability=1.0)
 
@@ -135,7 +135,7 @@ class NextToken(Explorer):
         return f"{said}{can} come next; the likeliest is “{word}” with probability {self.now[best]:.3f}."
 
     def _write(self, words: Sequence[str]) -> None:
-        """The text and the names of its next tokens. They stay while a slider moves, so they are drawn with what stays."""
+        """Draw the text and the names of its next tokens with what stays while a slider moves."""
         text = drawable(self.so_far.text)
         self.title.set_text(text if len(text) <= LONGEST_TITLE else "…" + text[1 - LONGEST_TITLE :])
         for name, word in zip(self.names, words, strict=True):
@@ -146,7 +146,7 @@ class NextToken(Explorer):
 
 
 WORDS = 13
-SHAPES = {  # what a model may say of thirteen words, likeliest first, up to a constant factor
+SHAPES = {  # a model's probabilities of thirteen words, likeliest first, up to a constant factor
     "sure, with a tail": [0.8] + [0.2 / 12] * 12,  # the truth after "Shanghai is a city in"
     "steep: each half of the last": [2.0**-rank for rank in range(WORDS)],
     "almost flat": [1 - 0.04 * rank for rank in range(WORDS)],
@@ -154,16 +154,15 @@ SHAPES = {  # what a model may say of thirteen words, likeliest first, up to a c
 
 
 class Cutting(Explorer):
-    """Thirteen words before and after temperature, top-k and top-p: what is cut off, and how open the rest is."""
+    """Thirteen words before and after temperature, top-k and top-p: what is cut off, and the entropy of the rest."""
 
     size = (10.0, 3.4)
     page_controls = ("shape", "temperature", "top_p")
 
     def make_controls(self):
         style = {"description_width": "initial"}
-        return {
-            "shape": W.Dropdown(options=list(SHAPES), description="the model is", style=style)
-        } | sampling_controls()
+        shape = W.Dropdown(options=list(SHAPES), description="the model is", style=style)
+        return {"shape": shape, **sampling_controls()}
 
     def build(self, figure):
         bars, sums = figure.subplots(1, 2)
@@ -188,10 +187,8 @@ class Cutting(Explorer):
         offered = next_token_probs(scores, temperature=temperature, top_k=top_k)[0]  # what top-p chooses from
         self.drawn = next_token_probs(scores, temperature=temperature, top_k=top_k, top_p=top_p)[0]
         self.kept = int((self.drawn > 0).sum())
-        for bar, height in zip(self.before, self.model.tolist(), strict=True):
-            bar.set_height(height)
-        for bar, height in zip(self.after, self.drawn.tolist(), strict=True):
-            bar.set_height(height)
+        set_heights(self.before, self.model.tolist())
+        set_heights(self.after, self.drawn.tolist())
         self.sums.set_ydata(offered.cumsum(0))
         self.level.set_ydata([top_p, top_p])
         self.border.set_xdata([self.kept + 0.5] * 2)
@@ -254,8 +251,7 @@ class Imitating(Explorer):
         self.gap.set_data([self.q[0]] * 2, [self.least, self.loss])
         self.point.set_data([self.q[0]], [self.loss])
         for bars, heights in ((self.corpus, p), (self.says, self.q)):
-            for bar, height in zip(bars, heights.tolist(), strict=True):
-                bar.set_height(height)
+            set_heights(bars, heights.tolist())
 
     def describe(self, truth, score):
         return (

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from dpo_notes.maths.rows import Rows
 from dpo_notes.plots.runs import POLICY, REFERENCE, TRUTH, metric_line, open_axes
 
-BAR = 0.8  # of the room that a word has
+BAR = 0.8  # of the space for a word
 
 
 def next_token_bars(ax: Axes, words: Sequence[str], model: Sequence[float], truth: Sequence[float]) -> Axes:
@@ -21,7 +21,7 @@ def next_token_bars(ax: Axes, words: Sequence[str], model: Sequence[float], trut
 
 
 def surprise_bars(ax: Axes, words: Sequence[str], model: Sequence[float], truth: Sequence[float]) -> Axes:
-    """−log p of each token, in nats: of the model, and of somebody who knows the truth. Both add up to the text's."""
+    """−log p of each token, in nats, by the model and by the true distribution, with the sum of each."""
     places, total = range(len(words)), "{}: {:.2f} nats in all"
     ax.bar(places, [-logp for logp in model], BAR, color=POLICY, label=total.format("the model", -sum(model)))
     known = total.format("the truth", -sum(truth))
@@ -31,7 +31,7 @@ def surprise_bars(ax: Axes, words: Sequence[str], model: Sequence[float], truth:
 
 
 def temperature_bars(ax: Axes, words: Sequence[str], probs: Sequence[float], *, title: str) -> Axes:
-    """What the next token is drawn from."""
+    """The distribution that the next token is drawn from."""
     ax.bar(range(len(words)), probs, BAR, color=POLICY)
     ax.set(xticks=range(len(words)), title=title)
     ax.set_xticklabels(words, rotation=60, ha="right", rotation_mode="anchor")
@@ -50,7 +50,7 @@ def city_dots(ax: Axes, right: Sequence[float], *, truth: float) -> Axes:
 
 
 def pretraining_panel(ax: Axes, rows: Rows, *, steps: int, levels: dict[str, float]) -> Axes:
-    """Loss on the batches and on texts never seen, over named levels: what can be known without reading, or at best."""
+    """Loss on the batches and on held-out texts, with named levels to compare: the loss without reading, or at best."""
     metric_line(ax, rows, "loss", label="training", color=POLICY, alpha=0.4)
     metric_line(ax, rows, "held out", label="held out", color=POLICY, marker="o")
     lowest = min(levels.values())

@@ -1,1 +1,1 @@
-"""Notebook 03: 03 Reinforcement learning."""
+"""Notebook 03 asks how an agent learns from reward alone."""

@@ -34,7 +34,7 @@ SPINES = ["top", "right"]
 
 
 class DiscountExplorer(Explorer):
-    """A discount slider: optimal values, best moves, and which way the cat takes."""
+    """A discount slider: optimal values, best moves, and the way that the cat takes."""
 
     size = (10.0, 3.7)
     page_pictures = 60
@@ -77,7 +77,7 @@ class DiscountExplorer(Explorer):
 class LearningExplorer(Explorer):
     """A cat that learns by REINFORCE: its policy and value after every update, and episodes that it plays.
 
-    The first one learns all the cats (36 runs, some ten seconds); then a move costs no more than its picture.
+    The first explorer trains all the cats (36 runs, about ten seconds); after that a move only draws its picture.
     """
 
     size = (10.0, 3.7)
@@ -153,7 +153,7 @@ class LearningExplorer(Explorer):
         )
 
     def _played(self, *setting) -> tuple[list[int], list[float]]:
-        """The states of the episode that is shown, the last one included, and the reward of each step."""
+        """The states of the current episode, including the last one, and the reward of each step."""
         *run, update = setting
         episode = _episode(tuple(run), update, self.episode_number, self.longest)
         n = int(episode.mask.sum())
@@ -169,7 +169,7 @@ def _episode(run: tuple, update: int, number: int, longest: int) -> Episodes:
 
 
 class NoiseExplorer(Explorer):
-    """How far estimates of one gradient component scatter about the exact value: episodes an estimate, and baseline."""
+    """How far estimates of one gradient component scatter about the exact value, by episodes and baseline."""
 
     size = (10.0, 3.4)
     page_controls = ("episodes", "baseline")

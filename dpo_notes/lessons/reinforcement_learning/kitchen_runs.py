@@ -1,6 +1,4 @@
-"""What the figures and the explorers of notebook 03 share: the two ways through the kitchen, cats that learnt, and the
-noise of their gradients. What takes time is kept, so that the second look costs nothing.
-"""
+"""What the figures and explorers of notebook 03 share: two ways through the kitchen, trained cats, gradient noise."""
 
 from functools import lru_cache
 
@@ -19,7 +17,7 @@ ROUND = ["up", "right", "right", "down", "right", "right", "up"]  # a long way r
 UPDATES, CATS, EPISODES, BASELINE_RATE = 80, 6, 16, 0.2
 LEARNING_RATES = (0.05, 0.2, 0.5)
 POOL = 4000  # episodes
-AT_BROOM = (WORLD.start, list(MOVES).index("right"))  # the one decision whose gradient is looked at
+AT_BROOM = (WORLD.start, list(MOVES).index("right"))  # the one decision whose gradient is shown
 
 
 def way_return(moves: list[str], *, discount: float) -> float:
@@ -29,12 +27,12 @@ def way_return(moves: list[str], *, discount: float) -> float:
 
 
 def crossing_gain(discount: float) -> float:
-    """How much more (reward) the short way over the broom earns from the start than the long way round."""
+    """The return (reward) of the short way over the broom, minus that of the long way round, from the start."""
     return way_return(OVER, discount=discount) - way_return(ROUND, discount=discount)
 
 
 def way_in_words(path: list[int]) -> str:
-    """What a walk from the start of the kitchen comes to, as the end of a sentence about the cat."""
+    """How a walk from the start of the kitchen ends, as the end of a sentence about the cat."""
     cells = ["".join(WORLD.rows)[state] for state in path]
     if cells[-1] == MEAT:
         return f"{'crosses' if BROOM in cells else 'goes round'} the broom and eats at step {len(path) - 1}"
@@ -43,9 +41,9 @@ def way_in_words(path: list[int]) -> str:
 
 @lru_cache
 def learning_run(learning_rate: float, baseline: bool, cat: int) -> tuple[Tensor, list[float]]:
-    """The logits before and after each update of one cat, [UPDATES + 1, states, actions], and what its start is worth.
+    """The logits before and after each update of one cat, [UPDATES + 1, states, actions], and the values of its start.
 
-    baseline: whether it learns with one. cat: the seed. Kept, so that the second look costs nothing.
+    baseline: whether it learns with one. cat: the seed. Cached, because it takes a while.
     """
     run = learn(
         WORLD,
@@ -61,10 +59,10 @@ def learning_run(learning_rate: float, baseline: bool, cat: int) -> tuple[Tensor
 
 @lru_cache
 def noise_pool(updates: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """One component of the policy gradient, from POOL episodes of a cat that has learnt for some updates.
+    """(first, second, exact): one component of the policy gradient, from POOL episodes of a cat after some updates.
 
-    Each episode's estimate is first - b * second, for a baseline that is the number b; the last is the exact value.
-    The component is that of the move right at the start: onto the broom.
+    Each episode's estimate is first - b * second for a constant baseline b; `exact` is the true value. The component
+    is that of the move "right" at the start, onto the broom.
     """
     logits = torch.zeros_like(WORLD.rewards)
     for logits in learn(WORLD, generator=torch.Generator().manual_seed(0), updates=updates):

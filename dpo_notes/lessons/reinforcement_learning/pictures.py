@@ -1,4 +1,4 @@
-"""The cat's kitchen as a picture: little drawings made of patches, values as numbers and warmth, moves as arrowheads."""
+"""The cat's kitchen as a picture: drawings made of patches, values as numbers and colours, moves as arrowheads."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -23,11 +23,11 @@ INK = "#333333"
 NOTHING = Path(np.empty((0, 2)))
 LEGEND = {CAT: "the cat", BROOM: "broom\n−1", BATHTUB: "bathtub\n−10, the end", MEAT: "meat\n+100, the end"}
 DIGIT = 0.13  # height of a digit in cells
-SMALLEST = 0.03  # a move of less probability gets no arrowhead
+SMALLEST = 0.03  # a move with a smaller probability gets no arrowhead
 
 
 class Kitchen:
-    """A grid world drawn on `ax`, whose artists can be shown anew with `show`; `artists` holds them in drawing order.
+    """A grid world drawn on `ax`. `show` updates its artists; `artists` holds them in drawing order.
 
     ax: gets an equal aspect, fixed limits and no axes. color: of arrowheads and path. high: the value of full warmth.
     legend: whether a row below the grid says what the drawings are and what they earn.
@@ -66,14 +66,14 @@ class Kitchen:
         path: Iterable[int] = (),
         cat: int | None = None,
     ) -> None:
-        """Put the artists where these want them; whatever is left out is not drawn, and the cat is at its start.
+        """Update the artists; anything left out is hidden, except the cat, which is then at its start.
 
-        values: the worth of each state (reward). moves: for each state and action the probability that an arrowhead
-        shows, from 0 to 1; or True for the best moves. path: states that a band joins. cat: the state where the cat is.
+        values: of each state (reward). moves: for each state and action the probability, from 0 to 1, that an
+        arrowhead shows, or True for the best moves. path: states joined by a band. cat: the state of the cat.
         """
         ends = self.world.terminal.tolist()
         warmth = np.zeros(len(ends)) if values is None else values.numpy()
-        self.heat.set_array(warmth.reshape(len(self.world.rows), -1)[::-1])  # its rows go up, the map's go down
+        self.heat.set_array(warmth.reshape(len(self.world.rows), -1)[::-1])  # its rows go up, the map's down
         written = [] if values is None else zip(self.centres, ends, values.tolist(), strict=True)
         texts = [number_path(short(value), *place - (0, 0.2)) for place, end, value in written if not end]
         self.numbers.set_path(Path.make_compound_path(*texts) if texts else NOTHING)
@@ -84,7 +84,7 @@ class Kitchen:
         self.cat.stale = True
 
     def _arrowheads(self, moves: np.ndarray) -> np.ndarray:
-        """Triangles that point out of their cell, [arrows 3 2]; their side is the square root of the probability."""
+        """Triangles that point out of their cell, [arrows 3 2]; their size is the square root of the probability."""
         directions = np.array([(right, -down) for down, right in MOVES.values()], dtype=float)
         states, actions = np.nonzero((moves > SMALLEST) & ~self.world.terminal.numpy()[:, None])
         out, size = directions[actions], np.sqrt(moves[states, actions])[:, None]
@@ -99,7 +99,7 @@ class Kitchen:
 
 
 def path_of(world: GridWorld, moves: Moves) -> list[int]:
-    """The states that the cat passes from its start if it always takes the first largest move, up to an end or a repeat.
+    """The states on the cat's way from its start by its likeliest moves (the first of equals), to an end or a repeat.
 
     moves: as for `Kitchen.show`. Known value: [0, 1] in "CM" where right is the largest.
     """
@@ -114,20 +114,20 @@ def path_of(world: GridWorld, moves: Moves) -> list[int]:
 
 
 def centre(world: GridWorld, state: int) -> tuple[float, float]:
-    """Where the middle of a state's cell is on the picture: x to the right, y up."""
+    """The middle of a state's cell in the picture: x to the right, y up."""
     row, column = divmod(state, len(world.rows[0]))
     return column + 0.5, len(world.rows) - row - 0.5
 
 
 def short(value: float) -> str:
-    """A value in few characters: 100, 64.6, 0.81, 0.002, −1.00, and 0 for what is less than 0.0005."""
+    """A value in few characters: 100, 64.6, 0.81, 0.002, −1.00, and 0 if its size is below 0.0005."""
     size = abs(value)
     digits = 0 if size < 0.0005 or size >= 99.95 else 1 if size >= 9.995 else 2 if size >= 0.0995 else 3
     return f"{value if size >= 0.0005 else 0:.{digits}f}".replace("-", "−")
 
 
 def number_path(text: str, x: float, y: float) -> Path:
-    """A number as one shape, 0.13 high, with its middle at (x, y): many such are drawn in the time of one text."""
+    """A number as one shape, 0.13 high, with its middle at (x, y); much faster to draw than a text."""
     glyphs, width = [], 0.0
     for character in text:
         glyph, advance = _glyph(character)
@@ -138,7 +138,7 @@ def number_path(text: str, x: float, y: float) -> Path:
 
 @lru_cache
 def _glyph(character: str) -> tuple[Path, float]:
-    """The shape of one character and how far the next one stands, with digits DIGIT high and all equally wide."""
+    """The shape of one character and its advance width, with digits DIGIT high and all equally wide."""
     scale = DIGIT / TextPath((0, 0), "0", size=10).get_extents().height
     pair, one = (TextPath((0, 0), text, size=10).get_extents() for text in (character + "0", "0"))
     shape = Affine2D().scale(scale).transform_path(TextPath((0, 0), character, size=10))
@@ -146,7 +146,7 @@ def _glyph(character: str) -> tuple[Path, float]:
 
 
 def draw_legend(ax: Axes, width: int) -> Axes:
-    """What the drawings are and what entering their cells earns, in a row below the grid."""
+    """A row below the grid with each drawing, its name and the reward of entering its cell."""
     drawings = {CAT: cat_patches, **DRAWINGS}
     patches = []
     for place, (letter, drawing) in zip((0.04, 0.25, 0.45, 0.74), drawings.items(), strict=True):
@@ -159,8 +159,8 @@ def draw_legend(ax: Axes, width: int) -> Axes:
 
 def moved(patch: Patch, x: float, y: float, *, scale: float = 1.0) -> PathPatch:
     """A copy of a patch drawn around (0, 0), at (x, y)."""
-    path = patch.get_transform().transform_path(patch.get_path()) if not isinstance(patch, PathPatch) else None
-    path = patch.get_path() if path is None else path
+    path = patch.get_path()
+    path = path if isinstance(patch, PathPatch) else patch.get_transform().transform_path(path)
     shape = PathPatch(Affine2D().scale(scale).translate(x, y).transform_path(path))
     shape.update_from(patch)
     shape.set_transform(Affine2D())

@@ -1,1 +1,1 @@
-"""Notebook 05: 05 The reward model."""
+"""Notebook 05 asks how comparisons become numbers."""

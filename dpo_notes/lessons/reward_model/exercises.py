@@ -10,7 +10,7 @@ from dpo_notes.maths.choice import BITS_PER_NAT, choice_information
 from dpo_notes.maths.entropy import entropy
 from dpo_notes.teaching.checking import Exercise, Mistake
 
-BELOW = 0.75  # how often two raters' scores are to be in the right order, in 05.4
+BELOW = 0.75  # of 05.4: the share of pairs whose scores by two raters are in the right order
 SAYS = torch.tensor([[0.3, -1.0, 2.0, 0.7, 0.1], [1.5, 0.4, -0.2, 0.9, -2.0]], dtype=torch.float64)
 LENGTHS = torch.tensor([3, 5])
 
@@ -28,7 +28,7 @@ def _tensor(value: float) -> torch.Tensor:
 
 
 def _at(position_of):
-    """A function that reads row by row where `position_of(lengths, columns)` says."""
+    """A function that reads each row at `position_of(lengths, columns)`."""
     return lambda says, lengths: says[torch.arange(len(says)), position_of(lengths, says.shape[1])]
 
 

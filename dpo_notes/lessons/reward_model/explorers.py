@@ -1,4 +1,4 @@
-"""The explorers of notebook 05: raters with private scales, and where a reward head reads."""
+"""The explorers of notebook 05: raters with private scales, and the position that a reward head reads."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -31,14 +31,14 @@ RATERS, SHOWN, SEED = 60, 4, 4
 
 
 def crowd(*, offset_spread: float, gain_spread: float, noise: float) -> Float[Tensor, "raters responses"]:
-    """What RATERS raters say of the six responses: always the same people, with more or less of everything."""
+    """The scores of RATERS raters for the six responses: always the same people, with these spreads and noise."""
     at = torch.Generator().manual_seed(SEED)
     scales = draw_scales(RATERS, offset_spread=offset_spread, gain_spread=gain_spread, generator=at)
     return private_scores(feelings(REWARD, RATERS, noise=noise, generator=at), scales)
 
 
 class PrivateScales(Explorer):
-    """Four of sixty raters and their scores, and how far the sixty agree as scores and as choices."""
+    """Four of sixty raters and their scores, and how well the sixty agree in scores and in choices."""
 
     size = (10.0, 3.6)
 
@@ -76,7 +76,7 @@ class PrivateScales(Explorer):
         )
 
 
-SLOTS, MOST_PADDING = 36, 12  # positions with room in the picture
+SLOTS, MOST_PADDING = 36, 12  # positions in the picture
 MOST_PAGES = 40  # kept; a page is about 2 MB
 PADDINGS = ("a token of its own", "end of text")
 RULES = {
@@ -87,10 +87,10 @@ RULES = {
 
 
 class ReadingHead(Explorer):
-    """What the reward head says at every position of a padded text, and which of them is read.
+    """The reward head's output at every position of a padded text, and the position that is read.
 
-    tokenizer: the reward model's, which has a padding token of its own. The axis is chosen for the first
-    text; what lies beyond it is shown at its edge.
+    tokenizer: the reward model's, which has a padding token of its own. The first text sets the limits of the axis;
+    values beyond them are drawn at the edge.
     """
 
     size = (10.0, 4.2)
@@ -105,7 +105,7 @@ class ReadingHead(Explorer):
         super().__init__()
 
     def padded(self, response: str, *, ended: bool, padding: int, side: str, token: str) -> Padded:
-        """The text as tokens between its padding. Raises InputError where the picture has no room for it."""
+        """The padded tokens of the text. Raises InputError if the picture has no room for them."""
         ids = [*self.tokenizer(self.prompt)["input_ids"], *self.tokenizer(response)["input_ids"]]
         ids += [self.tokenizer.eos_token_id] * ended
         if len(ids) > SLOTS - MOST_PADDING:
@@ -113,11 +113,11 @@ class ReadingHead(Explorer):
         return pad(ids, padding_id=self.padding_id(token), **{side: padding})
 
     def padding_id(self, token: str) -> int:
-        """The id of the padding that goes by these words."""
+        """The padding id for one of PADDINGS."""
         return self.tokenizer.pad_token_id if token == PADDINGS[0] else self.tokenizer.eos_token_id
 
     def read(self, padded: Padded) -> Float[Tensor, " time"]:
-        """What the head says at every position (nats)."""
+        """The head's output at every position (nats)."""
         return rewards_everywhere(self.reward_model, padded)
 
     def make_controls(self) -> dict[str, W.ValueWidget]:
@@ -133,12 +133,8 @@ class ReadingHead(Explorer):
     def build(self, figure: Figure) -> Sequence[Artist]:
         figure.set_layout_engine("none")
         ax = figure.add_axes((0.07, 0.27, 0.92, 0.64))
-        ax.set(
-            xlim=(-0.7, SLOTS - 0.3),
-            ylim=(-1.05 * self.limit, 1.05 * self.limit),
-            xticks=[],
-            ylabel="what the head says",
-        )
+        ax.set(xlim=(-0.7, SLOTS - 0.3), ylim=(-1.05 * self.limit, 1.05 * self.limit))
+        ax.set(xticks=[], ylabel="what the head says")
         open_axes(ax)
         ax.spines["bottom"].set_visible(False)
         ax.axhline(0, color=REFERENCE, linewidth=0.6)
@@ -146,13 +142,12 @@ class ReadingHead(Explorer):
         (self.stems,) = ax.plot([], [], color=POLICY, linewidth=1)
         (self.own,) = ax.plot([], [], "o", color=POLICY, label="at an own token")
         (self.empty,) = ax.plot([], [], "o", color=REFERENCE, fillstyle="none", label="at padding")
-        (self.ring,) = ax.plot(
-            [], [], "s", color=CHOSEN, fillstyle="none", markersize=14, markeredgewidth=2, label="read"
-        )
+        ring = {"fillstyle": "none", "markersize": 14, "markeredgewidth": 2}
+        (self.ring,) = ax.plot([], [], "s", color=CHOSEN, label="read", **ring)
         shared = {"rotation": 90, "ha": "center", "va": "top", "fontsize": "small", "parse_math": False}
         self.names = [ax.text(place, -1.1 * self.limit, "", **shared) for place in range(SLOTS)]
         ax.legend(frameon=False, fontsize="small", ncols=4, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
-        self.pages = {}  # what stays while only padding on the right moves: drawn once for each text and its place
+        self.pages = {}  # images of what stays, by text and position
         return [self.alone, self.stems, self.own, self.empty, self.ring]
 
     def move(self, response: str, ended: bool, padding: int, side: str, token: str, rule: str) -> None:
@@ -161,14 +156,13 @@ class ReadingHead(Explorer):
         said, self.at = self.read(padded), pick(padded)
         self.says, self.tokens = said[self.at].item(), token_words(self.tokenizer, padded.ids)
         self.reward = self.read(self.padded(response, ended=ended, padding=0, side=side, token=token))[-1].item()
-        shown = said.clamp(-self.limit, self.limit)  # beyond the picture is shown at its edge; the words say the number
+        shown = said.clamp(-self.limit, self.limit)  # drawn at the edge; the words say the number
         places = torch.arange(len(said))
         self.alone.set_ydata([max(-self.limit, min(self.limit, self.reward))] * 2)
         self.own.set_data(places[padded.mask], shown[padded.mask])
         self.empty.set_data(places[~padded.mask], shown[~padded.mask])
-        self.stems.set_data(
-            places.repeat_interleave(3), torch.stack([0 * shown, shown, shown * torch.nan], 1).flatten()
-        )
+        stems = torch.stack([0 * shown, shown, shown * torch.nan], 1).flatten()
+        self.stems.set_data(places.repeat_interleave(3), stems)
         self.ring.set_data([self.at], [shown[self.at]])
         self.is_padding = not padded.mask[self.at]
         own = places[padded.mask].tolist()
@@ -183,7 +177,7 @@ class ReadingHead(Explorer):
         )
 
     def _turn_to(self, start: int, words: Sequence[str]) -> None:
-        """Let the text's own tokens stand below the axis from position `start` on; padding has no words."""
+        """Write the text's own tokens below the axis from position `start` on; padding has no words."""
         page = (start, *words)
         if page not in self.pages:
             if len(self.pages) == MOST_PAGES:

@@ -1,4 +1,4 @@
-"""Where a reward head may read: what it says at every position of a padded sequence, and rules that pick one."""
+"""Where a reward head may read: its output at every position of a padded sequence, and rules that pick one."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ PAIRS_PER_FORWARD = 16
 
 
 class Padded(NamedTuple):
-    """One sequence with padding around it. `mask` is True at its own tokens; `positions` are what the model is told."""
+    """One sequence with padding around it. `mask` is True at its own tokens; `positions` are position ids."""
 
     ids: Int[Tensor, " time"]
     mask: Bool[Tensor, " time"]
@@ -27,24 +27,23 @@ class Padded(NamedTuple):
 
 
 def pad(ids: Sequence[int], *, padding_id: int, left: int = 0, right: int = 0) -> Padded:
-    """The sequence with so many padding tokens on its left and right; positions count from its first own token.
+    """The sequence with `left` and `right` padding tokens around it; positions count from its first own token.
 
-    padding_id: any token, end of text too: the mask comes from lengths. `padded._replace(positions=…)` tells another
-    story about positions. Raises InputError for an empty sequence.
+    padding_id: any token, even end of text, because the mask comes from lengths. Raises InputError for an empty
+    sequence.
     Known value: without padding the mask is True everywhere, and the positions are 0, 1, 2, …
     """
     if not ids:
         raise InputError("the sequence has no token; expected at least one")
     places = torch.arange(left + len(ids) + right)
     mask = (places >= left) & (places < left + len(ids))
-    return Padded(
-        torch.tensor([padding_id] * left + list(ids) + [padding_id] * right), mask, (places - left).clamp(min=0)
-    )
+    padded = torch.tensor([padding_id] * left + list(ids) + [padding_id] * right)
+    return Padded(padded, mask, (places - left).clamp(min=0))
 
 
 @torch.no_grad()
 def rewards_everywhere(reward_model: PreTrainedModel, padded: Padded) -> Float[Tensor, " time"]:
-    """What the head would say at every position, in nats: w · h_t. Padding is masked, and has a value like any other.
+    """The head's output at every position, in nats: w · h_t. Padding is masked, but has an output too.
 
     Raises InputError for a model without a reward head.
     Known value: at the last own token, `reward_of` of the text; 0 everywhere from a new reward model.
@@ -60,12 +59,12 @@ def rewards_everywhere(reward_model: PreTrainedModel, padded: Padded) -> Float[T
 
 
 def last_by_length(padded: Padded) -> int:
-    """Position of the sequence's last own token, which the mask knows. Known value: left + tokens - 1."""
+    """Position of the sequence's last own token, from the mask. Known value: left + tokens - 1."""
     return int(padded.mask.nonzero().max())
 
 
 def last_column(padded: Padded) -> int:
-    """The last position of all, whatever stands there. Known value: `last_by_length` with padding on the left."""
+    """The last position, own token or padding. Known value: `last_by_length` with padding on the left."""
     return len(padded.ids) - 1
 
 
@@ -81,7 +80,7 @@ def last_by_id(padded: Padded, *, padding_id: int) -> int:
 def last_states(
     reward_model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Sequence[PreferencePair]
 ) -> tuple[Float[Tensor, "pairs channels"], Float[Tensor, "pairs channels"]]:
-    """(chosen, rejected): the hidden state at the end of text of each response, which is all that the head sees.
+    """(chosen, rejected): the hidden state at the end of text of each response, the head's only input.
 
     Encoded as in `encode_pairs`. Raises InputError for a model without a reward head.
     Known value: times the head's weights, `reward_of` the response.

@@ -12,13 +12,13 @@ from torch import Tensor
 from dpo_notes.maths.agreement import choice_agreement, right_order_by_one, right_order_by_two, score_agreement
 from dpo_notes.plots.runs import CHOSEN, REFERENCE, TRUTH, open_axes
 
-RATER_STYLES = (  # told apart by mark and line
+RATER_STYLES = (  # distinct marks and lines
     {"marker": "o", "linestyle": "-"},
     {"marker": "s", "linestyle": "--"},
     {"marker": "^", "linestyle": "-."},
     {"marker": "D", "linestyle": ":"},
 )
-MEASURES = (  # from the top down; what is asked, and whether it is about choices
+MEASURES = (  # from top to bottom: the label, and whether it is about choices
     ("two raters:\ncorrelation of scores", False),
     ("two raters:\nsame choice", True),
     ("two raters' scores:\nbetter one is higher", False),
@@ -29,7 +29,7 @@ MEASURES = (  # from the top down; what is asked, and whether it is about choice
 def score_lines(
     ax: Axes, reward: Float[Tensor, " responses"], scores: Float[Tensor, "raters responses"]
 ) -> list[Line2D]:
-    """One line a rater, up to four, over the responses from the worst to the best, and the true reward in black.
+    """A line for each rater, up to four, over the responses from worst to best, and the true reward in black.
 
     Returns the raters' lines, which move. reward: in ascending order.
     """
@@ -47,13 +47,9 @@ def score_lines(
 
 def agreements(scores: Float[Tensor, "raters responses"], reward: Float[Tensor, " responses"]) -> list[float]:
     """The four MEASURES in their order, each at most 1."""
-    measured = (
-        score_agreement(scores),
-        choice_agreement(scores),
-        right_order_by_two(scores, reward),
-        right_order_by_one(scores, reward),
-    )
-    return [value.item() for value in measured]
+    of_scores, of_choices = score_agreement(scores), choice_agreement(scores)
+    right = right_order_by_two(scores, reward), right_order_by_one(scores, reward)
+    return [value.item() for value in (of_scores, of_choices, *right)]
 
 
 def agreement_bars(ax: Axes, values: Sequence[float]) -> BarContainer:
@@ -70,18 +66,17 @@ def agreement_bars(ax: Axes, values: Sequence[float]) -> BarContainer:
 
 
 def loss_curves(ax: Axes, losses: Mapping[str, Callable[[Tensor], Tensor]]) -> Axes:
-    """What each of up to three losses says to a pair, over its margin, for the label as it is.
+    """Up to three losses of a pair over its margin.
 
-    losses: functions from margins to losses, by name. Drawn on either side of 0 apart, so that a jump is a jump.
+    losses: functions from margins to losses, by name. The sides of 0 are drawn separately, so that a jump stays a gap.
     """
     styles = ({"linestyle": "-"}, {"linestyle": "--"}, {"linestyle": ":"})
     for (name, loss), style in zip(losses.items(), styles, strict=False):
         for side, label in ((torch.linspace(-3, -1e-6, 200), name), (torch.linspace(1e-6, 4, 200), None)):
             ax.plot(side, loss(side.double()), color=TRUTH, label=label, linewidth=2, **style)
     ax.axvline(0, color=REFERENCE, linewidth=0.6)
-    ax.set(
-        xlim=(-3, 4), ylim=(-0.1, 4), xlabel="margin: reward chosen minus reward rejected", ylabel="loss of the pair"
-    )
+    ax.set(xlim=(-3, 4), ylim=(-0.1, 4), ylabel="loss of the pair")
+    ax.set_xlabel("margin: reward chosen minus reward rejected")
     open_axes(ax)
     ax.legend(frameon=False)
     return ax

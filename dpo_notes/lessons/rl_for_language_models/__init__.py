@@ -1,1 +1,1 @@
-"""Notebook 04: 04 RL for language models."""
+"""Notebook 04 asks what changes when the actions are tokens."""

@@ -1,4 +1,4 @@
-"""The explorers of notebook 04: sampling has no slope, baselines against noise, and the leash of the KL penalty."""
+"""The explorers of notebook 04: sampling has no slope, baselines reduce noise, and the KL penalty as a leash."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -23,7 +23,7 @@ BASELINES = {"none": no_baseline, "mean of the batch": batch_mean, "mean of the 
 
 
 class Staircase(Explorer):
-    """The mean reward of sampled answers while one logit moves and the random numbers stay: steps where a slope is due."""
+    """The mean reward of sampled answers over one logit, for fixed random numbers: steps instead of a slope."""
 
     def __init__(self, world: FiniteWorld, *, seed: int = 4):
         self.world = world
@@ -74,7 +74,7 @@ class Staircase(Explorer):
 
 
 class GradientNoise(Explorer):
-    """Many estimates of one gradient, each from its own few samples: where they lie, and how far off they are."""
+    """Many estimates of one gradient, each from a few samples of its own, and their errors."""
 
     size = (10.0, 4.0)
 
@@ -83,7 +83,7 @@ class GradientNoise(Explorer):
         generator = torch.Generator().manual_seed(seed)
         drawn = torch.multinomial(self.logits.exp(), REPEATS * 32, replacement=True, generator=generator)
         self.answers = drawn.view(REPEATS, 32)
-        self.exact = objective_gradient(world, self.logits, beta=0)  # the same with anything added to all rewards
+        self.exact = objective_gradient(world, self.logits, beta=0)  # unchanged by a constant added to all rewards
         super().__init__()
 
     def make_controls(self):
@@ -134,7 +134,7 @@ class GradientNoise(Explorer):
 
 
 class Leash(Explorer):
-    """Steps of policy gradient on a reward that can be flattered, with a price on leaving the reference."""
+    """Steps of policy gradient on a reward that flattery raises, with a price on leaving the reference."""
 
     size = (11.0, 4.0)
 
@@ -198,9 +198,9 @@ class Leash(Explorer):
 
 
 class RecordedLeash(Explorer):
-    """Recorded runs of the embedded GPT-2 on leashes of several lengths: what they say, and what that is like.
+    """Recorded runs of the embedded GPT-2 at several betas: their answers, and measures of these.
 
-    record: what `teaching.leash_runs` wrote, as `read_record` gives it.
+    record: the recorded leash runs, from `read_record`.
     """
 
     size = (11.0, 3.2)

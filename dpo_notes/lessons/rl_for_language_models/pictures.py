@@ -1,4 +1,4 @@
-"""The pictures of notebook 04: what a policy in training says, in four panels."""
+"""The pictures of notebook 04: a policy's answers during training, in four panels."""
 
 from collections.abc import Mapping
 
@@ -26,8 +26,8 @@ STYLES = (  # of the runs; the last one is the policy in question
 def speech_curves(runs: Mapping[str, Rows], *, steps: int) -> Figure:
     """Four panels over the steps of up to four runs: reward, grammar, variety of words, KL.
 
-    runs: the rows of `Overheard.beside` by the run's name; the last one is drawn in the policy's colour. steps: that the
-    axes have room for, so that a picture drawn while training goes on keeps its frame.
+    runs: the rows of `Overheard.beside` by the run's name; the last one has the policy's colour. steps: the end of the
+    axes, so that a picture drawn during training keeps its frame.
     """
     figure = new_figure(11, 2.8)
     for ax, name in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):

@@ -1,1 +1,1 @@
-"""Notebook 00: 00 Start here."""
+"""Notebook 00 asks how a language model can learn from "A is better than B" alone."""

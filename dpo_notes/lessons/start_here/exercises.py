@@ -6,18 +6,13 @@ import torch
 
 from dpo_notes.maths.bradley_terry import preference_nll, preference_probability
 from dpo_notes.maths.optimum import kl_divergence, optimal_policy
-from dpo_notes.teaching.checking import Exercise, Mistake
-
-
-def _tensor(*values: float) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float64)
-
+from dpo_notes.teaching.checking import Exercise, Mistake, doubles
 
 TOKENS = (0.5, 0.2)  # of 00.1
 AHEAD = math.log(3)  # of 00.2: by how much the chosen response's reward is the higher
-P, Q = _tensor(0.5, 0.5), _tensor(0.25, 0.75)  # of 00.3
-SCORES = ((_tensor(0.0, 1.0, 2.0),), (_tensor(-3.0, 5.0),), (_tensor(1.0, 1.0, 1.0, 1.0),))  # of 00.4
-REWARDS, BETA = _tensor(0.0, 1.0), 0.5  # of 00.6
+P, Q = doubles(0.5, 0.5), doubles(0.25, 0.75)  # of 00.3
+SCORES = ((doubles(0.0, 1.0, 2.0),), (doubles(-3.0, 5.0),), (doubles(1.0, 1.0, 1.0, 1.0),))  # of 00.4
+REWARDS, BETA = doubles(0.0, 1.0), 0.5  # of 00.6
 
 
 def _slope_of_nll() -> float:
@@ -26,7 +21,7 @@ def _slope_of_nll() -> float:
 
 
 def _second_of_two(rewards: torch.Tensor, beta: float) -> float:
-    return optimal_policy(rewards, _tensor(0.5, 0.5).log(), beta=beta)[1].exp().item()
+    return optimal_policy(rewards, doubles(0.5, 0.5).log(), beta=beta)[1].exp().item()
 
 
 EXERCISES = (
@@ -43,14 +38,14 @@ EXERCISES = (
     ),
     Exercise(
         number="00.2",
-        expected=preference_probability(_tensor(AHEAD), _tensor(0.0)).item(),
+        expected=preference_probability(doubles(AHEAD), doubles(0.0)).item(),
         mistakes=(
             Mistake(
-                preference_probability(_tensor(0.0), _tensor(AHEAD)).item(),
+                preference_probability(doubles(0.0), doubles(AHEAD)).item(),
                 "this is how often the other response is preferred; the sign of the difference is turned round",
             ),
             Mistake(3.0, "these are the odds, 3 to 1; a probability is odds / (1 + odds)"),
-            Mistake(torch.sigmoid(_tensor(3.0)).item(), "this is sigma(3); the rewards differ by log 3"),
+            Mistake(torch.sigmoid(doubles(3.0)).item(), "this is sigma(3); the rewards differ by log 3"),
         ),
         tolerance=1e-3,
     ),

@@ -1,4 +1,4 @@
-"""The explorer of notebook 00: the recorded DPO runs of the embedded GPT-2, by beta, with what each one says."""
+"""The explorer of notebook 00: the recorded DPO runs of the embedded GPT-2 and their answers, by beta."""
 
 import textwrap
 from collections.abc import Sequence
@@ -16,10 +16,9 @@ LETTERS_A_LINE, LINES_AN_ANSWER = 46, 5
 
 
 class BetaRuns(Explorer):
-    """One DPO run a beta, as recorded: reward and KL, three shares, and an answer to a prompt of your choice.
+    """A recorded DPO run for each beta: reward and KL, three shares, and an answer to a chosen prompt.
 
-    `record`: what `dpo-notes frontier` wrote. Reward, KL and shares are means over its seeds; the answers are the first
-    seed's.
+    record: from `dpo-notes frontier`. Reward, KL and shares are means over its seeds; answers are the first seed's.
     """
 
     size = (10.5, 3.9)
@@ -91,7 +90,7 @@ class BetaRuns(Explorer):
         return sum(run[name] for run in runs) / len(runs)
 
     def _answer(self, point: Point, prompt: str) -> str:
-        """The first that a recorded point answered to one of the shown prompts."""
+        """The first answer of a recorded point to one of the recorded prompts."""
         prompts = self.record["prompts"]
         return point["samples"][prompts.index(prompt) * len(point["samples"]) // len(prompts)]
 

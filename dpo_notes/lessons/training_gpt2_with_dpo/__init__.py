@@ -1,1 +1,1 @@
-"""Notebook 10: 10 Training GPT-2 with DPO."""
+"""Notebook 10 reads the whole training loop of DPO and runs it."""

@@ -1,4 +1,4 @@
-"""The explorers of notebook 10: a training run under the reader's hand, and one comparison through a run that is over."""
+"""The explorers of notebook 10: a training run that the reader controls, and one comparison during a past run."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from dpo_notes.lessons.training_gpt2_with_dpo.snapshots import Snapshots
 from dpo_notes.maths.bradley_terry import preference_probability
 from dpo_notes.maths.rows import Rows
 from dpo_notes.pairs.load import PreferencePair
-from dpo_notes.plots.runs import CHOSEN, MARGIN, REFERENCE, REJECTED, open_axes
+from dpo_notes.plots.runs import CHOSEN, MARGIN, REFERENCE, REJECTED, open_axes, set_heights
 from dpo_notes.teaching.live import Explorer
 from dpo_notes.teaching.live_loop import LiveLoop
 from dpo_notes.teaching.tokens import drawable
@@ -33,9 +33,9 @@ SECONDS = 0.25  # between two pictures while training goes on
 class LiveTraining(Explorer):
     """DPO, or one of its relatives, trained while the reader watches: start, pause, reset, with other settings.
 
-    Every run begins with the weights of `model`, which is the reference. config: the settings that have no control here.
-    beside: the rows of another run, drawn in grey. best: the best accuracy that can be expected on the held-out pairs.
-    The controls count when a run begins; one that is changed later counts after Reset, and the words say so.
+    Every run begins with the weights of `model`, which is the reference. config: the settings without a control here.
+    beside: the rows of another run, drawn in grey. best: the best possible accuracy on the held-out pairs.
+    The controls are read when a run begins; one that is changed later counts after Reset, and the sentence says so.
     """
 
     size = (12.0, 3.3)
@@ -68,7 +68,7 @@ class LiveTraining(Explorer):
         }
 
     def page_grid(self):
-        """One run with the settings as they are, to be wound forwards and back."""
+        """The steps of one run with the current settings."""
         return {"step": sorted({*range(0, self.total, -(-self.total // MOMENTS)), self.total})}
 
     def go_to(self, step):
@@ -96,7 +96,7 @@ class LiveTraining(Explorer):
         if any(needed[panel] != ax.get_ylim() for panel, ax in self.axes.items()):
             for panel, ax in self.axes.items():
                 ax.set_ylim(needed[panel])
-            self.canvas.draw()  # the scales stay while lines move, so they are drawn with what stays
+            self.canvas.draw()  # the scales are part of what stays while lines move
             self.still = self.canvas.copy_from_bbox(self.canvas.figure.bbox)
 
     def describe(self, **values):
@@ -107,13 +107,13 @@ class LiveTraining(Explorer):
         said = [f"{words[loop.state]}: {_named(self.settings)}"]
         if loop.problem:
             said.append(f"{loop.problem}; Reset begins anew")
-        said += self._told()
+        said += self._latest()
         if values != self.settings:
             said.append(f"The controls have been changed; {_named(values)} will count after Reset")
         return ". ".join(said) + "."
 
-    def _told(self) -> list[str]:
-        """The newest numbers, in words."""
+    def _latest(self) -> list[str]:
+        """The latest numbers, in words."""
         loss, margin = self.lines["loss mean"].get_ydata(), self.lines["margin mean"].get_ydata()
         said = []
         if len(loss):
@@ -143,14 +143,14 @@ class LiveTraining(Explorer):
             beta=self.settings["beta"],
             learning_rate=self.settings["learning_rate"],
             reduction=loss.reduction,
-            cache_reference=False,  # all of it at once would hold up the buttons
+            cache_reference=False,  # scoring all of it at once would block the buttons
         )
         self.policy = frozen_copy(self.model).requires_grad_()
         data = (self.pairs, self.held_out, self.tokenizer, config)
         return live_rows(self.policy, self.model, *data, loss=loss, every=LOOK_EVERY)
 
     def _follow(self) -> None:
-        """A picture after a row, but not more often than is of use."""
+        """Draw after a row, but at most every SECONDS seconds while running."""
         if self.loop.state != "running" or time.monotonic() >= self.due:
             self.refresh()
             self.due = time.monotonic() + SECONDS
@@ -161,13 +161,13 @@ def _named(values: dict) -> str:
 
 
 class ThroughTraining(Explorer):
-    """One comparison through a run: what each token of both responses has gained or lost against the reference."""
+    """One comparison during a run: what each token of both responses has gained or lost against the reference."""
 
     size = (12.0, 4.6)
 
     def __init__(self, snapshots: Snapshots, *, beta: float):
         self.snapshots, self.beta = snapshots, beta
-        self.shown = None  # the comparison whose words stand in the picture
+        self.shown = None  # the comparison whose tokens are in the picture
         super().__init__()
 
     def make_controls(self):
@@ -213,31 +213,30 @@ class ThroughTraining(Explorer):
         self.now = next(snapshot for snapshot in taken if snapshot.step == step)
         for side, bars in self.bars.items():
             heights = getattr(self.now, side)[comparison].tolist()
-            for bar, height in zip(bars, heights + [0.0] * (self.most - len(heights)), strict=True):
-                bar.set_height(height)
+            set_heights(bars, heights + [0.0] * (self.most - len(heights)))
         self.line.set_data([one.step for one in taken], [self.margin(comparison, one) for one in taken])
         self.dot.set_data([step], [self.margin(comparison, self.now)])
         if comparison != self.shown:
             self._write(comparison)
 
     def describe(self, comparison, step):
-        told = []
+        gained = []
         for side, words in zip(("chosen", "rejected"), self.snapshots.words[comparison], strict=True):
             ratios = getattr(self.now, side)[comparison]
             most = int(ratios.abs().argmax())
-            told.append(
+            gained.append(
                 f"the {side} answer {ratios.sum():+.2f} nats, most of it at “{words[most]}” ({ratios[most]:+.2f})"
             )
         margin = torch.tensor(self.margin(comparison, self.now))
         sure = preference_probability(margin, torch.zeros(())).item()
         pair, answer = self.snapshots.pairs[comparison], self.now.answers[comparison].strip()
         return (
-            f"After {step} steps, against the reference: {'; '.join(told)}. The margin is {margin:z.2f}: the policy would "
-            f"bet {sure:.0%} on the choice. Asked “{pair.prompt}”, it says: “{answer}”"
+            f"After {step} steps, against the reference: {'; '.join(gained)}. The margin is {margin:z.2f}: the policy "
+            f"would bet {sure:.0%} on the choice. Asked “{pair.prompt}”, it says: “{answer}”"
         )
 
     def _write(self, comparison: int) -> None:
-        """The tokens below the bars. They stay while the step moves, so they are drawn with what stays."""
+        """Write the tokens below the bars, as part of what stays while the step moves."""
         for ax, words in zip(self.tokens.values(), self.snapshots.words[comparison], strict=True):
             labels = [drawable(word) for word in words] + [""] * (self.most - len(words))
             ax.set_xticklabels(labels, rotation=45, ha="right", parse_math=False)

@@ -1,4 +1,4 @@
-"""The rows of a DPO run in pieces short enough for a picture that follows, with a look at held-out pairs on the way."""
+"""The rows of a DPO run for a live picture: no row takes long, and some measure held-out pairs."""
 
 from collections.abc import Iterator, Sequence
 
@@ -36,9 +36,9 @@ def live_rows(
 
     Held-out rows hold "step", "eval/logps/…" (nats) and "eval/rewards/…" as in `train_dpo`; the rewards are beta times
     the summed log-ratios to `reference`, whatever the loss is fed, so that losses can be compared.
-    No row takes longer than a step or a few scored pairs: the reference is scored batch by batch (set
-    `config.cache_reference` to False), and while held-out pairs are being scored, empty rows come.
-    Errors are those of `train_dpo`, when the first row is asked for.
+    No row takes longer than a step or a few scored pairs, if `config.cache_reference` is False, so that the reference
+    is scored batch by batch. While held-out pairs are being scored, the rows are empty.
+    Raises the errors of `train_dpo` at the first row.
     """
     fed = reference if loss.needs_reference else None
     training = train_dpo(policy, fed, pairs, tokenizer, config, loss_fn=loss.function)

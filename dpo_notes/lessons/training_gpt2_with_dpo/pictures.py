@@ -1,4 +1,4 @@
-"""The pictures of notebook 10: four panels that a run grows into, tokens through a run, and runs that went wrong."""
+"""The pictures of notebook 10: four panels of a live run, tokens during a run, and runs that went wrong."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -35,10 +35,10 @@ LINES = {  # by curve: its panel and its looks
 def run_panels(
     figure: Figure, *, steps: int, beside: Rows = (), best: float | None = None
 ) -> tuple[dict[str, Axes], dict[str, Line2D]]:
-    """(axes by panel, lines by curve): four panels for a run of so many steps, with lines that are still empty.
+    """(axes by panel, lines by curve): four panels for a run of `steps` steps, with lines that are still empty.
 
-    beside: the rows of another run, in grey. best: the best held-out accuracy that can be expected. The axes have room
-    for HOMES and for the other run.
+    beside: the rows of another run, in grey. best: the best possible held-out accuracy. The limits include HOMES and
+    the other run.
     """
     axes = dict(zip(TITLES, figure.subplots(1, len(TITLES)), strict=True))
     other, lines = curves(beside), {}
@@ -53,9 +53,8 @@ def run_panels(
     if best is not None:
         axes["accuracy"].axhline(best, color=TRUTH, linestyle="--", label="best possible")
     for panel, ax in axes.items():
-        ax.set(
-            xlim=(0, steps), xlabel="optimizer step", ylim=room_for(held[panel], home=HOMES[panel], now=HOMES[panel])
-        )
+        ax.set(xlim=(0, steps), xlabel="optimizer step")
+        ax.set_ylim(room_for(held[panel], home=HOMES[panel], now=HOMES[panel]))
         ax.set_title(TITLES[panel], fontsize="medium")
         ax.legend(frameon=False, fontsize="small", loc="lower left" if panel in ("loss", "logps") else "upper left")
     open_axes(*axes.values())
@@ -78,7 +77,7 @@ def sick_runs(runs: Mapping[str, Rows]) -> Figure:
 
 
 def sick_column(axes: list[Axes], rows: Rows) -> list[Axes]:
-    """Loss, change of the held-out log-probabilities, held-out accuracy, each with the line that it is held against."""
+    """Loss, change of the held-out log-probabilities, and held-out accuracy, each with a line to compare it with."""
     loss, logps, accuracy = axes
     drawn = curves(rows)
     looks = [row for row in rows if "eval/loss" in row]
@@ -96,7 +95,7 @@ def sick_column(axes: list[Axes], rows: Rows) -> list[Axes]:
 
 
 def token_bars(snapshots: Snapshots, *, number: int, steps: Sequence[int]) -> Figure:
-    """The log-ratio of each token of one comparison, chosen above rejected: a bar for each of these steps, the last darkest."""
+    """The log-ratio of each token of one comparison, chosen above rejected: a bar for each step, the last darkest."""
     figure = new_figure(12, 4.6)
     taken = [snapshot for snapshot in snapshots.taken if snapshot.step in steps]
     width, most = 0.8 / len(taken), max(map(len, snapshots.words[number]))

@@ -1,4 +1,4 @@
-"""What pictures of DPO runs take from their rows: points, means of the last few, change since the start, and room."""
+"""What pictures of DPO runs take from their rows: points, trailing means, changes since the start, axis limits."""
 
 import math
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ WIDTH = 10  # steps in a trailing mean
 
 
 def points(rows: Rows, name: str) -> Points:
-    """(steps, values) of one metric, from those rows that have it."""
+    """(steps, values) of one metric, from the rows that have it."""
     found = [(row["step"], row[name]) for row in rows if name in row]
     return [step for step, _ in found], [value for _, value in found]
 
 
 def trailing_mean(line: Points, *, width: int = WIDTH) -> Points:
-    """Each value replaced by the mean of itself and of those before it, `width` values at most.
+    """The mean of each value and the ones before it, at most `width` values in all.
 
     Known value: 1, 2, 3, 4 with a width of 2 are 1, 1.5, 2.5, 3.5.
     """
@@ -33,7 +33,7 @@ def since_start(line: Points) -> Points:
 
 
 def curves(rows: Rows) -> dict[str, Points]:
-    """The lines of a run: loss and margin of each batch and their trailing means, and what held-out pairs show.
+    """The lines of a run: loss and margin of each batch, their trailing means, and measures of held-out pairs.
 
     "loss", "loss mean", "margin", "margin mean"; "chosen", "rejected": the change of the held-out log-probabilities, in
     nats; "accuracy": of held-out pairs, without step 0, where all rewards are equal.
@@ -52,7 +52,7 @@ def curves(rows: Rows) -> dict[str, Points]:
 
 
 def room_for(values: Sequence[float], *, home: tuple[float, float], now: tuple[float, float]) -> tuple[float, float]:
-    """Limits of an axis that hold `home` and every finite value: those of `now` where they do, else a third to spare.
+    """Axis limits that include `home` and every finite value: `now` if it does, else with a third to spare.
 
     Known value: 1.5 with home and now at (0, 1) needs (0, 2).
     """

@@ -1,4 +1,4 @@
-"""One comparison through a training run: what each token has gained or lost, and what the policy says by now."""
+"""A few comparisons during a training run: what each token has gained or lost, and the policy's answers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,21 +21,21 @@ NEW_TOKENS = 40
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A policy after so many steps: of each comparison the log-ratios of its tokens, in nats, and an answer to its prompt.
+    """A policy after `step` steps: the log-ratios of each comparison's tokens, in nats, and an answer to each prompt.
 
     chosen[i], rejected[i]: one log-ratio to the reference for each token of the response, end of text included.
     """
 
     step: int
-    chosen: Sequence[Float[Tensor, " ..."]]  # one axis, of as many tokens as each response has
+    chosen: Sequence[Float[Tensor, " ..."]]  # one axis: the tokens of the response
     rejected: Sequence[Float[Tensor, " ..."]]
     answers: Sequence[str]
 
 
 class Snapshots:
-    """Looks at a policy while it is trained, always at the same few comparisons and with the same random numbers.
+    """Measures a policy during training, always on the same few comparisons and with the same random numbers.
 
-    `words` holds for each comparison the tokens of its chosen and of its rejected response, as a reader can see them.
+    `words` holds the tokens of each comparison's chosen and rejected response, with spaces made visible.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Snapshots:
         self.taken: list[Snapshot] = []
 
     def take(self, policy: PreTrainedModel, *, step: int) -> None:
-        """Keep what the policy, trained for `step` steps, makes of the comparisons now. It is left as it is."""
+        """Store the log-ratios and answers of the policy after `step` steps of training. It is not changed."""
         ratios = self._logps(policy) - self.before
         by_response = [row[mask].cpu() for row, mask in zip(ratios, self.batch.response_mask, strict=True)]
         count = len(self.pairs)

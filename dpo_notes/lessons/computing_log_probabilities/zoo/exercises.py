@@ -15,30 +15,18 @@ from dpo_notes.lessons.computing_log_probabilities.zoo.table import (
 from dpo_notes.maths.logps import sequence_logps, token_logps
 from dpo_notes.teaching.checking import Exercise, Mistake
 
-# 09.6: what each specimen is often taken for, and what speaks against it.
+# 09.6: (fault, what it is often taken for): the evidence against that.
 PATIENTS = tuple(sorted(("reference trained", "sign flipped", "beta missing", "dropout left on"), key=letter_of))
 CONFUSIONS = {
-    (
-        "reference trained",
-        "log forgotten",
-    ): "a loss of exactly log 2 and a margin of exactly 0 at every step are not a slow "
-    "run: policy and reference must be one",
-    (
-        "sign flipped",
-        "pair swapped",
-    ): "with the pair swapped the log would be flawless, margin and accuracy rising; here the "
-    "margin falls with the loss",
-    (
-        "beta missing",
-        "reference left out",
-    ): "this run starts at log 2 with margin 0, so the reference is there; compare the "
-    "first gradient with that of the right code",
-    (
-        "dropout left on",
-        "reference left out",
-    ): "neither starts at log 2; but without the reference the log-probabilities "
-    "would start as those of the right code do, and here they are off as well",
-}
+    ("reference trained", "log forgotten"): "a loss of exactly log 2 and a margin of exactly 0 at every step are not a "
+    "slow run: policy and reference must be one",
+    ("sign flipped", "pair swapped"): "with the pair swapped the log would be flawless, margin and accuracy rising; "
+    "here the margin falls with the loss",
+    ("beta missing", "reference left out"): "this run starts at log 2 with margin 0, so the reference is there; "
+    "compare the first gradient with that of the right code",
+    ("dropout left on", "reference left out"): "neither starts at log 2; but without the reference the "
+    "log-probabilities would start as those of the right code do, and here they are off as well",
+}  # fmt: skip
 
 # 09.7: rows padded on the right with end of text, whose id is 0.
 END = 0

@@ -1,4 +1,4 @@
-"""Notebook 09, the bug zoo: see what a faulty run looks like, name the fault, and hear which test would have told."""
+"""The explorer of the bug zoo: see what a faulty run looks like, name the fault, and learn which test finds it."""
 
 from collections.abc import Sequence
 
@@ -95,7 +95,7 @@ class BugZoo(Explorer):
         )
 
     def _judge(self, specimen: str, diagnosis: str) -> str:
-        """What to say to a diagnosis: right, with the line; or a test that tells the two faults apart."""
+        """The reply to a diagnosis: right, with the line; or a test that tells the two faults apart."""
         fault = self.specimens[specimen]
         if diagnosis == NOT_YET:
             return "Which bug is it?"
@@ -108,10 +108,10 @@ class BugZoo(Explorer):
 
 
 def _curves(ax: Axes, right: Run, curves: dict[str, tuple[str, str, str]], *, ylim: tuple, title: str) -> list[Artist]:
-    """The right run's metrics, dotted, and for each a line that will move; (label, colour, style) by metric."""
+    """The right run's metrics, dotted, and a line that moves for each of `curves`: (label, colour, style) by metric."""
     steps, moving = range(STEPS + 1), []
     for name, (label, color, style) in curves.items():
-        if name != "true/margins":  # of the right run both margins are one
+        if name != "true/margins":  # for the right run both margins are equal
             ax.plot(
                 steps, [row[name] for row in right.rows], ":", color=color, label="" if len(curves) > 1 else HEALTHY
             )

@@ -1,4 +1,4 @@
-"""The animals of the zoo: each fault with what one sees of it, why it is wrong, and the test that is named for it."""
+"""The animals of the zoo: each fault with its symptom, why it is wrong, and the test named for it."""
 
 import inspect
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from dpo_notes.teaching.source import without_docstring
 class Fault:
     """One line of `right.py` gone wrong.
 
-    wrong: the faulty function, which stands in for RIGHT's `stage`. title: its name in words. symptom: what a short
+    wrong: the faulty function, which replaces RIGHT's `stage`. title: its name in words. symptom: what a short
     training run shows. explanation: why it is wrong, and why it goes unnoticed. test: one of NAMED_TESTS that it fails.
     side: where its training run pads; padding on the left is harmless in itself.
     """

@@ -1,4 +1,4 @@
-"""A language of four tokens and the end of text, a GPT-2 of some 4,000 weights, and comparisons: small enough to see all."""
+"""A language of four tokens and end of text, a GPT-2 of 4,000 weights, and comparisons: small enough to see all."""
 
 from functools import cache
 
@@ -9,7 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerBase, P
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.pretrain import END_OF_TEXT
 
-TOKENS = (END_OF_TEXT, "a", "b", "c", "ab")  # "a" followed by "b" becomes one token: borders can be straddled
+TOKENS = (END_OF_TEXT, "a", "b", "c", "ab")  # "a" before "b" becomes one token, also across a border
 CONTEXT = 24  # tokens
 DROPOUT = 0.1  # GPT-2's own rate
 SHARPNESS = 8  # times the weights of a fresh GPT-2, whose predictions would all be close to 1/5
@@ -38,22 +38,13 @@ def letter_tokenizer() -> PreTrainedTokenizerBase:
 
 
 def letter_model(seed: int = 0) -> GPT2LMHeadModel:
-    """A new GPT-2 for these letters with random weights, in float64 and with dropout on, as it leaves a constructor.
+    """A new GPT-2 for these letters with random weights, in float64, in training mode with dropout.
 
-    Drawn from torch's global generator, which is seeded here and put back.
+    Drawn from torch's global generator, which is seeded here and restored afterwards.
     """
-    shape = GPT2Config(
-        vocab_size=len(TOKENS),
-        n_positions=CONTEXT,
-        n_embd=16,
-        n_layer=1,
-        n_head=2,
-        bos_token_id=0,
-        eos_token_id=0,
-        attn_pdrop=DROPOUT,
-        embd_pdrop=DROPOUT,
-        resid_pdrop=DROPOUT,
-    )
+    size = {"vocab_size": len(TOKENS), "n_positions": CONTEXT, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    dropout = dict.fromkeys(("attn_pdrop", "embd_pdrop", "resid_pdrop"), DROPOUT)
+    shape = GPT2Config(**size, **dropout, bos_token_id=0, eos_token_id=0)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = GPT2LMHeadModel(shape).double().train()

@@ -1,4 +1,4 @@
-"""Tests of a DPO pipeline. Each takes a `Pipeline`, and raises AssertionError with what it measured where that is wrong."""
+"""Tests of a DPO pipeline. Each takes a `Pipeline` and raises AssertionError with what it measured if that is wrong."""
 
 import math
 from collections.abc import Callable
@@ -163,7 +163,7 @@ NAMED_TESTS: tuple[Callable[[Pipeline], None], ...] = (
 def _measured(pipeline: Pipeline) -> dict[str, torch.Tensor]:
     policy, reference = pipeline.start(letter_model())
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)  # for the fault that leaves chance in
+        torch.default_generator.manual_seed(0)  # for the fault that leaves dropout on
         return pipeline.measure(policy, reference, pipeline.batch(letter_tokenizer(), PAIRS), beta=BETA)
 
 
@@ -175,7 +175,7 @@ def _scores(pipeline: Pipeline, *, pairs=PAIRS, side: str = "right") -> torch.Te
 
 @torch.no_grad()
 def _score(pipeline: Pipeline, encoded: list[EncodedPair]) -> torch.Tensor:
-    """The same for pairs that are tokens already, which leaves `encode` out of the question."""
+    """The same for pairs that are tokens already, so `encode` is not involved."""
     batch = pipeline.collate(encoded, end=letter_tokenizer().eos_token_id, side="right")
     return pipeline.score(oracle.untrained(), batch)
 

@@ -1,4 +1,4 @@
-"""What the pipelines are judged by: the same quantities by the longest way round, one token at a time."""
+"""What the pipelines are judged by: the same quantities the slow way, one token at a time."""
 
 from functools import cache
 from itertools import product
@@ -16,7 +16,7 @@ SHORT = 3  # tokens of the longest response that is counted one by one
 
 
 def naive_logp(model: nn.Module, prompt: tuple[int, ...], response: tuple[int, ...]) -> Float[Tensor, ""]:
-    """log pi(y | x) in nats: for each token of the response the model reads what stands before it, and is asked for it."""
+    """log pi(y | x) in nats: for each token of the response the model reads all tokens before it and predicts it."""
     total, state = torch.zeros((), dtype=torch.float64), list(prompt)
     for token in response:
         probs = model(input_ids=torch.tensor([state])).logits[0, -1].softmax(dim=0)
@@ -25,7 +25,7 @@ def naive_logp(model: nn.Module, prompt: tuple[int, ...], response: tuple[int, .
 
 
 def naive_pair_logps(model: nn.Module) -> Float[Tensor, " rows"]:
-    """naive_logp of all chosen responses, then of all rejected ones; prompt and response tokenized apart."""
+    """naive_logp of all chosen responses, then of all rejected ones; prompt and response are tokenized separately."""
     tokenizer = letter_tokenizer()
     texts = [(pair.prompt, pair.chosen) for pair in PAIRS] + [(pair.prompt, pair.rejected) for pair in PAIRS]
     tokens = [(tokenizer.encode(x), [*tokenizer.encode(y), tokenizer.eos_token_id]) for x, y in texts]
@@ -47,7 +47,7 @@ def pair_logps() -> Float[Tensor, " rows"]:
 
 @cache
 def margin_gradient() -> Float[Tensor, " weights"]:
-    """The mean over pairs of grad log pi(y_w) − grad log pi(y_l), for all weights of the untrained model in one row."""
+    """The mean over pairs of grad log pi(y_w) − grad log pi(y_l), over all weights of the untrained model."""
     model = letter_model().eval()
     chosen, rejected = naive_pair_logps(model).chunk(2)
     gradient = torch.autograd.grad((chosen - rejected).mean(), list(model.parameters()))
@@ -75,12 +75,12 @@ def goes_on() -> float:
 
 
 def weight_distance(one: nn.Module, other: nn.Module) -> float:
-    """The largest difference between two weights that have the same place in two models."""
+    """The largest difference between corresponding weights of two models."""
     return max((a - b).abs().max().item() for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
 class FixedLogits(nn.Module):
-    """A model that always answers the same logits, whatever it reads: to see which of them a score depends on."""
+    """A model that returns the same logits for any input, to see which of them a score depends on."""
 
     def __init__(self, *, rows: int, time: int):
         super().__init__()

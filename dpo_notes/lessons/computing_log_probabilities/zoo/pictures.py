@@ -10,21 +10,18 @@ PASSED, FAILED = "o", "X"
 
 
 def in_words(name: str) -> str:
-    """A test's name as one reads it."""
+    """A test's name in words."""
     return name.replace("_", " ")
 
 
 def fault_table_panel(ax: Axes, table: Table) -> Axes:
     """A row a pipeline, a column a test: a cross where it fails, a dot where it passes."""
     tests = [test.__name__ for test in NAMED_TESTS]
-    cells = [
-        (column, row, test in table[title]) for row, title in enumerate(table) for column, test in enumerate(tests)
-    ]
-    for failed, marker, color, size in ((True, FAILED, REJECTED, 60), (False, PASSED, POLICY, 6)):
-        places = [(column, row) for column, row, fails in cells if fails == failed]
-        ax.scatter(
-            *zip(*places, strict=True), s=size, marker=marker, color=color, label="fails" if failed else "passes"
-        )
+    cells = [(x, y, test in table[title]) for y, title in enumerate(table) for x, test in enumerate(tests)]
+    looks = ((True, "fails", FAILED, REJECTED, 60), (False, "passes", PASSED, POLICY, 6))
+    for failed, label, marker, color, size in looks:
+        places = [(x, y) for x, y, fails in cells if fails == failed]
+        ax.scatter(*zip(*places, strict=True), s=size, marker=marker, color=color, label=label)
     ax.set_xticks(range(len(tests)), [in_words(name) for name in tests], rotation=40, ha="left", rotation_mode="anchor")
     ax.set_yticks(range(len(table)), list(table))
     ax.xaxis.tick_top()

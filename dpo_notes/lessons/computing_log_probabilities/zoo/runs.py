@@ -1,4 +1,4 @@
-"""A short training run of a pipeline: what its own log says, and beside it what the right code measures."""
+"""A short training run of a pipeline: what its own log says, and what the right code measures."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +17,7 @@ STEPS, LEARNING_RATE = 24, 3e-3
 
 @dataclass(frozen=True)
 class Run:
-    """A row a step, from before the first step to after the last, and the reference as it is at the end."""
+    """A row for each step, from before the first step to after the last, and the reference at the end."""
 
     rows: tuple[dict[str, float], ...]
     reference: nn.Module
@@ -28,8 +28,8 @@ def trained(pipeline: Pipeline, *, side: str) -> Run:
     """STEPS of Adam on all PAIRS at once, by this pipeline. `side`: where its batches are padded.
 
     A row holds "step", "loss", "rewards/margins", "rewards/accuracies", "logps/chosen", "logps/rejected" and "grad_norm"
-    as the pipeline itself computes them, and "true/margins": the same policy's margin by the right code, against the model
-    as it was before training.
+    as the pipeline itself computes them, and "true/margins": the same policy's margin by the right code, against the
+    model before training.
     """
     true_batch = RIGHT.batch(letter_tokenizer(), PAIRS)
     before = RIGHT.score(untrained(), true_batch)
@@ -38,7 +38,7 @@ def trained(pipeline: Pipeline, *, side: str) -> Run:
     optimizer = torch.optim.Adam(policy.parameters(), lr=LEARNING_RATE)
     rows = []
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)  # for the fault that leaves chance in
+        torch.default_generator.manual_seed(0)  # for the fault that leaves dropout on
         for step in range(STEPS + 1):
             margin = true_margin(policy, before, true_batch)
             row = pipeline.step(policy, reference, batch, optimizer, beta=BETA)
@@ -48,7 +48,7 @@ def trained(pipeline: Pipeline, *, side: str) -> Run:
 
 @torch.no_grad()
 def true_margin(policy: nn.Module, before: Float[Tensor, " rows"], batch: PaddedBatch) -> float:
-    """The mean margin of all pairs in nats of reward, by the right code, dropout off for as long as it takes.
+    """The mean margin of all pairs in nats of reward, by the right code, with dropout off meanwhile.
 
     before: the log-probabilities of the batch's rows before training.
     """

@@ -1,4 +1,4 @@
-"""What a learner sees first: the log of a short run by an animal whose name is covered."""
+"""What a learner sees first: the log of a short run, without the name of its fault."""
 
 from dataclasses import dataclass
 from string import ascii_uppercase
@@ -9,7 +9,7 @@ from dpo_notes.lessons.computing_log_probabilities.zoo.faults import FAULTS, Fau
 from dpo_notes.lessons.computing_log_probabilities.zoo.right import RIGHT
 from dpo_notes.lessons.computing_log_probabilities.zoo.runs import STEPS, Run, trained
 
-SHUFFLE = 9  # seed of the order in which the specimens stand
+SHUFFLE = 9  # seed of the specimens' order
 COLUMNS = {  # as a log prints them
     "loss": "loss",
     "margin": "rewards/margins",
@@ -27,12 +27,12 @@ def specimens() -> dict[str, Fault]:
 
 
 def letter_of(title: str) -> str:
-    """The letter under which this fault stands."""
+    """The letter of the fault with this title."""
     return next(letter for letter, fault in specimens().items() if fault.title == title)
 
 
 def run_of(fault: Fault | None) -> Run:
-    """The short run of a fault, or with None that of the right code."""
+    """The short run of a fault, or of the right code for None."""
     return trained(RIGHT, side="right") if fault is None else trained(fault.pipeline, side=fault.side)
 
 
@@ -44,7 +44,7 @@ def loss_falls(fault: Fault | None) -> bool:
 
 @dataclass(frozen=True)
 class Log:
-    """A run as its log prints it, four of its steps. What the right code measures is not in it."""
+    """Four steps of a run as its log prints them, without what the right code measures."""
 
     name: str
     run: Run
@@ -57,7 +57,7 @@ class Log:
 
 
 def log_of(letter: str) -> Log:
-    """The log of the specimen with this letter; with "right", that of the right code."""
+    """The log of the specimen with this letter, or of the right code for "right"."""
     if letter == "right":
         return Log("right code", run_of(None))
     return Log(f"specimen {letter}", run_of(specimens()[letter]))

@@ -1,4 +1,4 @@
-"""The table of the zoo: which fault fails which test. Computed, so that it cannot be wrong for long."""
+"""The table of the zoo: which fault fails which test, computed from the tests themselves."""
 
 from collections.abc import Collection, Mapping
 from functools import cache
@@ -13,7 +13,7 @@ Table = Mapping[str, Mapping[str, str]]
 
 
 def failures(pipeline: Pipeline) -> dict[str, str]:
-    """The named tests that this pipeline fails, each with what it said."""
+    """The named tests that this pipeline fails, each with its message."""
     said = {}
     for test in NAMED_TESTS:
         try:
@@ -30,12 +30,12 @@ def fault_table() -> Table:
 
 
 def told_apart_by(table: Table, one: str, other: str) -> list[str]:
-    """The tests that one of the two rows fails and the other passes, in order."""
+    """The tests that one of the two rows fails and the other passes, in order of NAMED_TESTS."""
     return [test.__name__ for test in NAMED_TESTS if (test.__name__ in table[one]) != (test.__name__ in table[other])]
 
 
 def confused(table: Table, tests: Collection[str]) -> tuple[str, str] | None:
-    """Two rows between which these tests see no difference, or None where they tell all apart, the right code too."""
+    """Two rows that these tests cannot tell apart, or None if they distinguish all, including the right code."""
     seen: dict[frozenset[str], str] = {}
     for title, failed in table.items():
         first = seen.setdefault(frozenset(failed) & frozenset(tests), title)
@@ -45,7 +45,7 @@ def confused(table: Table, tests: Collection[str]) -> tuple[str, str] | None:
 
 
 def smallest_sets(table: Table) -> list[tuple[str, ...]]:
-    """The sets of fewest tests that tell all rows apart. Two rows that no test tells apart leave no set: an empty list."""
+    """The smallest sets of tests that tell all rows apart; empty if no test tells some two rows apart."""
     names = [test.__name__ for test in NAMED_TESTS]
     for size in range(len(names) + 1):
         found = [tests for tests in combinations(names, size) if confused(table, tests) is None]

@@ -1,4 +1,4 @@
-"""The faults: each function is one of `right.py` with one line changed, and no word of warning. Do not copy from here."""
+"""The faults: each function is one of `right.py` with one line changed, unmarked. Do not copy from here."""
 
 from collections.abc import Sequence
 
