@@ -91,14 +91,8 @@ BAD_ROWS = {  # what stands on line 3, and what is told of it
         CHAT | {"prompt": [USER, USER]},
         f"message 2 of prompt is from user, not from assistant; {ORDER}",
     ),
-    "the assistant last": (
-        CHAT | {"prompt": [USER, ANSWER]},
-        f"prompt ends with a message from assistant; {ORDER}",
-    ),
-    "an answer of the user": (
-        CHAT | {"chosen": [USER]},
-        f"chosen has messages from: 'user'; {ONE_ANSWER}",
-    ),
+    "the assistant last": (CHAT | {"prompt": [USER, ANSWER]}, f"prompt ends with a message from assistant; {ORDER}"),
+    "an answer of the user": (CHAT | {"chosen": [USER]}, f"chosen has messages from: 'user'; {ONE_ANSWER}"),
 }
 BAD_FILES = {  # the file, and what is told of it
     "an empty file": ("a.jsonl", b"", "a.jsonl: no rows; expected at least one comparison"),

@@ -48,11 +48,7 @@ def test_the_expected_answers_are_not_there(tmp_path, monkeypatch):
     )
     names = {name for folder in found.pop("00.2") for name in folder}
     assert {"explorers.py", "pictures.py", "one_row.py"} < names and not [name for name in names if "exercises" in name]
-    assert found == {
-        "00.1": "ModuleNotFoundError",
-        "00.3": [["dpo_notes"], []],
-        "00.4": "ModuleNotFoundError",
-    }
+    assert found == {"00.1": "ModuleNotFoundError", "00.3": [["dpo_notes"], []], "00.4": "ModuleNotFoundError"}
 
 
 def test_a_class_among_the_files_that_it_sees_is_hidden(tmp_path, monkeypatch):
@@ -195,11 +191,7 @@ def test_the_next_notebook_finds_nothing_of_the_one_before():
 
 
 @pytest.mark.parametrize(
-    ("find", "words"),
-    [
-        (lambda name: None, "not installed"),
-        (lambda name: "/bin/false", "cannot work"),
-    ],
+    ("find", "words"), [(lambda name: None, "not installed"), (lambda name: "/bin/false", "cannot work")]
 )
 def test_a_machine_without_one_is_told_what_to_do(monkeypatch, find, words):
     monkeypatch.setattr(sandbox.shutil, "which", find)

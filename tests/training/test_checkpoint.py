@@ -120,10 +120,7 @@ OTHER_RUNS = {
     "beta": ({"beta": 0.2}, "beta was 0.1 and is now 0.2"),
     "seed and batch": ({"seed": 1, "batch_size": 8}, "batch_size was 4 and is now 8; seed was 0 and is now 1"),
     "loss": ({"loss_fn": hinge_loss}, "loss was 'dpo_loss' and is now 'hinge_loss'"),
-    "smoothing": (
-        {"loss_fn": partial(robust_loss, label_smoothing=0.1)},
-        "is now 'robust_loss(label_smoothing=0.1)'",
-    ),
+    "smoothing": ({"loss_fn": partial(robust_loss, label_smoothing=0.1)}, "is now 'robust_loss(label_smoothing=0.1)'"),
     "reference": ({"reference": None}, "reference was '"),
 }
 

@@ -11,13 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from dpo_notes.language.generate import sample_ids
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.training import evaluate
-from dpo_notes.training.evaluate import (
-    kl_estimates,
-    mean_and_error,
-    on_policy_metrics,
-    respond,
-    response_kl,
-)
+from dpo_notes.training.evaluate import kl_estimates, mean_and_error, on_policy_metrics, respond, response_kl
 
 WORDS = ("<end>", "a", "b", "c", "d")  # a vocabulary small enough to write down everything that can be said
 END, LONGEST = 0, 3

@@ -15,15 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runs import (
-    assert_same_end,
-    checkpoints_in,
-    prepare,
-    rows_in,
-    train_by_command,
-    words_to_go_on,
-    write_pairs,
-)
+from runs import assert_same_end, checkpoints_in, prepare, rows_in, train_by_command, words_to_go_on, write_pairs
 from safetensors.torch import load_file, save_file
 
 from dpo_notes.pairs.load import PreferencePair

@@ -87,10 +87,7 @@ PATHS = {
     "a dangling link": (lambda place: (place / "a").symlink_to(place / "nowhere"), "a"),
     "below a dangling link": (lambda place: (place / "a").symlink_to("nowhere"), "a/b"),
     "a link to itself": (lambda place: (place / "a").symlink_to("a"), "a"),
-    "two links in a circle": (
-        lambda place: ((place / "a").symlink_to("b"), (place / "b").symlink_to("a")),
-        "b/run",
-    ),
+    "two links in a circle": (lambda place: ((place / "a").symlink_to("b"), (place / "b").symlink_to("a")), "b/run"),
     "a link to a file": (lambda place: ((place / "f").touch(), (place / "a").symlink_to("f")), "a"),
     "a device": (lambda place: None, "/dev/null"),
     "below a device": (lambda place: None, "/dev/zero/run"),

@@ -17,12 +17,7 @@ Point = dict[str, object]
 
 
 def measure_policy(
-    policy: PreTrainedModel,
-    setting: Setting,
-    opponent: Float[Tensor, " prompts"],
-    *,
-    seed: int,
-    max_new_tokens: int,
+    policy: PreTrainedModel, setting: Setting, opponent: Float[Tensor, " prompts"], *, seed: int, max_new_tokens: int
 ) -> tuple[Point, Responses]:
     """(the figures of a policy, what it said to the held-out prompts): `figures`, and kl with kl_error (nats a response).
 
