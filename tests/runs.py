@@ -98,7 +98,7 @@ def train_by_command(said: Path, *words: object) -> None:
 
 def words_to_go_on(said: str) -> list[str]:
     """The words after `dpo-notes train` in the line that says how to go on."""
-    command, *words = shlex.split(said.rpartition("go on with: dpo-notes ")[2])
+    command, *words = shlex.split(said.rpartition("continue with: dpo-notes ")[2])
     assert (command, words[-1]) == ("train", "--resume")
     return words
 

@@ -77,7 +77,7 @@ def test_a_run_that_was_stopped_goes_on_by_the_words_it_told(start, capsys, monk
         patch.setattr(reviews, "reward", interrupted)
         assert run_ppo(start, "stopped", *settings) == 130
     error = capsys.readouterr().err
-    assert "go on with: dpo-notes ppo" in error and error.rstrip().endswith("--resume")
+    assert "continue with: dpo-notes ppo" in error and error.rstrip().endswith("--resume")
     assert run_ppo(start, "stopped", *settings, "--resume") == 0
     assert rows_of(start / "stopped") == rows_of(start / "whole")
 
@@ -104,14 +104,14 @@ def test_the_true_reward_is_refused_outside_the_review_world(start, capsys):
     (start / "other.jsonl").write_text((json.dumps(row) + "\n") * 12, encoding="utf-8")
     assert run_ppo(start, "run", data="other.jsonl") == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("dpo-notes: --reward true: 'Who are you?' is no prompt of the review world")
+    assert error.startswith("dpo-notes: --reward true: 'Who are you?' is not a prompt of the review world")
     assert not (start / "run").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--beta", "-1"], "beta, where it is not 0, is -1.0"),
+        (["--beta", "-1"], "beta (if not 0) is -1.0"),
         (["--set", "clip=none"], "--set clip=none: expected a number"),
         (["--set", "betta=1"], "expected FIELD=VALUE with one of the fields beta, learning_rate, steps"),
         (["--reward", "no/such/folder"], "cannot load a model from no/such/folder"),

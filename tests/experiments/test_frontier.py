@@ -122,7 +122,7 @@ def test_a_record_is_written_whole_and_read_back_and_names_no_machine_and_no_use
 
 
 def test_results_of_other_settings_or_data_are_refused_and_more_seeds_are_not(config, jobs_done):
-    with pytest.raises(InputError, match=r"base\.json is of another experiment: prompts was 6 and is now 5"):
+    with pytest.raises(InputError, match=r"base\.json is from another experiment: prompts was 6 and is now 5"):
         next(run_frontier(replace(config, prompts=5), jobs_done))
     digests = setting_digests(config)
     more = replace(config, seeds=(0, 1), dpo_betas=(0.5, 2.0))
@@ -151,7 +151,7 @@ def test_prompts_of_another_world_are_refused_before_anything_is_done(start, tmp
     row = {"prompt": "Who are you?", "chosen": " A model.", "rejected": " Nobody."}
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    with pytest.raises(InputError, match="'Who are you\\?' is not of the review world"):
+    with pytest.raises(InputError, match="'Who are you\\?' is not from the review world"):
         run_frontier(small_config(start, data=str(tmp_path)), tmp_path / "jobs")
     assert not (tmp_path / "jobs").exists()
 
@@ -289,5 +289,5 @@ def test_a_stop_says_where_the_results_are_and_how_to_go_on(monkeypatch, called,
     monkeypatch.setattr(frontier_run, "run_frontier", stopped)
     assert main(["frontier", "--quick", "--workers", "3"]) == code
     said = capsys.readouterr().err
-    assert "kept in runs/frontier-quick; go on with: dpo-notes frontier --quick --workers 3" in said
+    assert "kept in runs/frontier-quick; continue with: dpo-notes frontier --quick --workers 3" in said
     assert str(error) in said

@@ -10,7 +10,7 @@ from papers import IMPORT, NOTEBOOKS, RIGHT_ANSWER, notebook, solved
 from dpo_notes.cli import main
 from dpo_notes.grading import marks, sandbox
 from dpo_notes.grading.marks import mark_all
-from dpo_notes.grading.run_submission import SAID_AT_MOST, Limits, Said
+from dpo_notes.grading.run_submission import MAX_OUTPUT, Limits, Outcome
 from dpo_notes.grading.submissions import Submission, submissions
 from dpo_notes.maths.errors import InputError
 
@@ -43,7 +43,7 @@ def test_what_cannot_be_run_is_a_row_with_the_reason_and_no_marks(tmp_path, cont
 def test_notebooks_that_run_at_once_share_the_threads(monkeypatch, at_once, threads):
     given = []
     monkeypatch.setattr(
-        marks, "run_submission", lambda _, __, limits, **___: given.append(limits) or Said(finished=True)
+        marks, "run_submission", lambda _, __, limits, **___: given.append(limits) or Outcome(finished=True)
     )
     limits = Limits(seconds=9, memory=5, threads=8)
     list(mark_all([Submission("a", "a.ipynb", "00")], limits, at_once=at_once))
@@ -54,7 +54,7 @@ def test_whatever_goes_wrong_with_one_notebook_stays_with_it(monkeypatch):
     def run(paper, *_, **__):
         if paper.who == "eve":
             raise RecursionError("maximum recursion depth exceeded")
-        return Said(answers={"00.2": {"value": 0.75}}, finished=True)
+        return Outcome(answers={"00.2": {"value": 0.75}}, finished=True)
 
     monkeypatch.setattr(marks, "run_submission", run)
     papers = [Submission(who, f"{who}.ipynb", "00") for who in ("anna", "eve", "zoe")]
@@ -109,7 +109,7 @@ HOSTILE = {
     "starts": ([RIGHT_ANSWER, "import os\nwhile True: os.fork()"], "PermissionError", {"00.2": "right"}),
     "connects": ([RIGHT_ANSWER, "import socket\nsocket.create_connection(('192.0.2.1', 80), 5)"], "raises", {"00.2": "right"}),
     "fills memory": ([RIGHT_ANSWER, "x = bytearray(3 * 2**30)"], "MemoryError", {"00.2": "right"}),
-    "floods": ([RIGHT_ANSWER, f"for _ in range(9): check('00.1', 'x' * {SAID_AT_MOST // 8})"], "stopped: its answers", {"00.2": "right"}),
+    "floods": ([RIGHT_ANSWER, f"for _ in range(9): check('00.1', 'x' * {MAX_OUTPUT // 8})"], "stopped: its answers", {"00.2": "right"}),
     "loops": ([RIGHT_ANSWER, "while True: pass"], "stopped: out of time", {"00.2": "right"}),
     "nests": (
         [RIGHT_ANSWER, "import os\nfor _ in range(1500):\n os.mkdir('d')\n os.chdir('d')\nos.chmod('..', 0)"],
@@ -178,7 +178,7 @@ def test_right_answers_are_right_whoever_is_marked_before_and_after(graded, who)
 @pytest.mark.notebooks
 def test_a_blank_and_a_broken_notebook_have_rows_of_their_own(graded):
     assert graded["blank"]["right"] == "0" and graded["blank"]["exercise 1"] == "not tried"
-    assert graded["broken"]["remark"].startswith("not a notebook that can be read")
+    assert graded["broken"]["remark"].startswith("not a readable notebook")
 
 
 @pytest.mark.notebooks

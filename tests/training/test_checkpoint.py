@@ -111,7 +111,7 @@ def test_a_run_that_was_refused_leaves_no_folder(start, tmp_path, tiny_model):
 
 
 def test_resume_in_an_empty_folder_starts_at_the_beginning(train, run, tmp_path):
-    with pytest.warns(UserWarning, match="other holds no run yet; one begins there"):
+    with pytest.warns(UserWarning, match="other holds no run yet; starting one there"):
         train(output_dir=tmp_path / "other", resume=True, **SETTINGS)
     assert rows_in(tmp_path / "other") == rows_in(run)
 
@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_run_is_refused_in_one_line_that_says_what_diffe
         start(output_dir=run, resume=True, **SETTINGS | settings)
     message = str(error.value)
     assert message.startswith(str(run / "checkpoint" / "step-00000008"))
-    assert "is of another run: " in message
+    assert "is from another run: " in message
     assert told in message
     assert "\n" not in message
     assert len(message) < 400
@@ -180,7 +180,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(train, 
     """From step 6 instead of 8; the rows of 7 and 8 are dropped and written again, equal."""
     rows, weights = rows_in(run), load_file(run / "model/model.safetensors")
     DAMAGES[name](run / "checkpoint/step-00000008")
-    with pytest.warns(UserWarning, match=r"step-00000008 is damaged \(.*\); the one before it is used"):
+    with pytest.warns(UserWarning, match=r"step-00000008 is damaged \(.*\); using the one before it"):
         again = train(output_dir=run, resume=True, **SETTINGS)
     assert [row["step"] for row in again] == [7, 8]
     assert rows_in(run) == rows
@@ -205,7 +205,7 @@ def test_where_every_checkpoint_is_damaged_the_run_starts_again(train, run):
     with pytest.warns(UserWarning, match="is damaged") as told:
         again = train(output_dir=run, resume=True, **SETTINGS)
     assert sum("is damaged" in str(warning.message) for warning in told) == 2
-    assert str(told[-1].message) == f"{run}/checkpoint: no checkpoint is whole; training begins anew"
+    assert str(told[-1].message) == f"{run}/checkpoint: no checkpoint is intact; training starts over"
     assert [row["step"] for row in again] == list(range(1, 9))
     assert rows_in(run) == rows
 
@@ -232,7 +232,7 @@ def test_a_loss_that_is_not_finite_is_not_written_and_stops_the_run(tmp_path):
 
 def test_a_file_in_the_place_of_the_folder_is_told(start, tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(InputError, match=r"run is no folder; expected a folder, or a new name for one$"):
+    with pytest.raises(InputError, match=r"run is not a folder; expected a folder, or an unused name$"):
         start(output_dir=tmp_path / "run", **SETTINGS)
 
 

@@ -105,7 +105,7 @@ def test_on_a_full_disk_a_run_stops_in_one_line_and_with_room_goes_on_to_the_sam
     said, code = train(*words(folder, run))
     assert code == 1
     assert re.match(
-        r"dpo-notes: cannot write: .*No space left on device.*\. Checkpoints that were saved are whole;", the_line(said)
+        r"dpo-notes: cannot write: .*No space left on device.*\. Saved checkpoints are intact;", the_line(said)
     )
     assert checkpoints_in(run) == ["step-00000002", "step-00000004"][: int(room)]
     assert not (run / "model").exists()
@@ -114,7 +114,7 @@ def test_on_a_full_disk_a_run_stops_in_one_line_and_with_room_goes_on_to_the_sam
     mount("-o", "remount,ro", place)
     refused, code = train(*words_to_go_on(said))
     assert (the_line(refused), code) == (
-        f"dpo-notes: {run}: Read-only file system; expected a folder that can be written, with room in it",
+        f"dpo-notes: {run}: Read-only file system; expected a writable folder with room in it",
         2,
     )
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
@@ -131,7 +131,7 @@ def test_a_new_run_where_nothing_can_be_written_is_one_line_before_any_training(
     mount("-o", "remount,ro", place)
     said, code = train(*words(folder, place / "run"))
     assert (the_line(said), code) == (
-        f"dpo-notes: {place / 'run'}: Read-only file system; expected a folder that can be written, with room in it",
+        f"dpo-notes: {place / 'run'}: Read-only file system; expected a writable folder with room in it",
         2,
     )
     assert list(place.iterdir()) == []
@@ -162,7 +162,7 @@ def test_ctrl_c_ends_in_one_line_on_how_to_go_on_and_that_leads_to_the_same_end(
         command.send_signal(signal.SIGINT)
         _, said = command.communicate()
     assert command.returncode == 130
-    assert the_line(said).startswith("stopped; go on with: dpo-notes train ")
+    assert the_line(said).startswith("stopped; continue with: dpo-notes train ")
     assert not (run / "model").exists()
     said, code = train(*words_to_go_on(said))
     assert code == 0, said
@@ -222,7 +222,7 @@ def test_a_weight_too_large_stops_the_run_at_the_step_that_meets_it_with_its_pai
     said, code = train(*given)
     found = re.fullmatch(
         r"dpo-notes: step (\d+): loss nan, gradient norm nan; the update was not made; the step held (.*)\. "
-        r"Checkpoints that were saved are whole; a lower learning rate may help\.",
+        r"Saved checkpoints are intact; a lower learning rate may help\.",
         the_line(said),
     )
     assert code == 1 and found, said
@@ -252,7 +252,7 @@ def test_a_learning_rate_beyond_reason_is_one_line_and_leaves_no_model(train, fo
     said, code = train(*words(folder, run, **fields | {"learning_rate": 1e30}))
     assert code == 1
     assert re.fullmatch(
-        rf"dpo-notes: {told}\. Checkpoints that were saved are whole; a lower learning rate may help\.", the_line(said)
+        rf"dpo-notes: {told}\. Saved checkpoints are intact; a lower learning rate may help\.", the_line(said)
     ), said
     assert checkpoints_in(run) == [f"step-{step:08d}" for step in range(1, kept + 1)]
     assert not (run / "model").exists()

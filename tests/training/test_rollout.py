@@ -95,9 +95,9 @@ def test_metrics_by_hand():
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        (torch.zeros(3), r"gave shape \(3,\); expected \(2,\), one number a response"),
-        (torch.zeros(2, 1), r"gave shape \(2, 1\)"),
-        (torch.tensor(1.0), r"gave shape \(\)"),
+        (torch.zeros(3), r"returned shape \(3,\); expected \(2,\), one number per response"),
+        (torch.zeros(2, 1), r"returned shape \(2, 1\)"),
+        (torch.tensor(1.0), r"returned shape \(\)"),
         (torch.tensor([0.0, math.nan]), "the reward of 'so' to 'what' is nan; expected a finite number"),
         (torch.tensor([-math.inf, 0.0]), "the reward of 'yes' to 'why' is -inf"),
     ],
