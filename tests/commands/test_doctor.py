@@ -40,9 +40,8 @@ def test_a_check_that_breaks_is_a_problem_and_the_others_are_still_made(monkeypa
     monkeypatch.setattr(doctor, "check_torch", broken)
     findings = list(doctor.examine())
     assert [finding for finding in findings if "libtorch_cpu.so" in finding.found and finding.fix]
-    assert {"Python", "packages", "torch", "device", "data", "disk", "Jupyter"} == {
-        finding.what for finding in findings
-    }
+    kinds = {finding.what for finding in findings}
+    assert kinds == {"Python", "packages", "torch", "device", "data", "disk", "Jupyter"}
 
 
 @pytest.mark.parametrize(

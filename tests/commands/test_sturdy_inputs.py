@@ -1,6 +1,6 @@
-"""Bad inputs as a user meets them: `dpo-notes train` says one clear line and leaves nothing, or trains on what is allowed.
+"""Bad inputs to `dpo-notes train`: it prints one clear line and writes nothing, or trains if the input is allowed.
 
-They are those that other tools let through or answer with a bare KeyError. More bad rows: test_bad_rows.py.
+Other tools accept them silently or answer with a bare KeyError. More bad rows: test_bad_rows.py.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from by_hand import logp_by_hand, tokens_by_hand
+from runs import save
 from safetensors.torch import load_file, save_file
 
 from dpo_notes.cli import main
@@ -127,7 +128,7 @@ BAD_SETTINGS = {  # "…" stands for words that are left open
     "--set cache_reference=maybe": "--set cache_reference=maybe: expected true or false",
     "--set precision=fp8": "precision is 'fp8'; expected one of auto, fp32, bf16",
     "--resume": "--resume needs --output: …",
-    "--model no/such/folder": "cannot load a model from no/such/folder: no such folder, and no hub name within reach: …",
+    "--model no/such/folder": "cannot load a model from no/such/folder: no such folder, and no hub name …",
     "--data no_such_file.jsonl": "'no_such_file.jsonl': no such file or folder; expected one, 'embedded' or a hub name",
 }
 
@@ -186,10 +187,7 @@ BAD_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory, new_tiny_model, tiny_tokenizer) -> Path:
-    folder = tmp_path_factory.mktemp("sturdy") / "model"
-    new_tiny_model().save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+    return save(new_tiny_model(), tiny_tokenizer, tmp_path_factory.mktemp("sturdy") / "model")
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ def in_this_process(run, needs, *, workers):
 def test_a_stopped_experiment_goes_on_and_ends_as_one_that_never_was_stopped_whoever_does_its_jobs(
     config, jobs_done, tmp_path, monkeypatch
 ):
-    """Two worker processes are ended after their third job, in the middle of others; then this process does the rest."""
+    """We end two worker processes after their third job, in the middle of others; this process does the rest."""
     steps = run_frontier(config, tmp_path, workers=2)
     assert [next(steps).done for _ in range(4)] == [0, 1, 2, 3]
     steps.close()
@@ -127,12 +127,8 @@ def test_results_of_other_settings_or_data_are_refused_and_more_seeds_are_not(co
     digests = setting_digests(config)
     more = replace(config, seeds=(0, 1), dpo_betas=(0.5, 2.0))
     files = JobFolder(jobs_done)
-    left = [job.name for job in jobs_of(more) if job.method != "optimum"]
-    left = [
-        job.name
-        for job in jobs_of(more)
-        if job.name in left and not files.has(job.name, identity_of(more, job, digests))
-    ]
+    jobs = [job for job in jobs_of(more) if job.method != "optimum"]
+    left = [job.name for job in jobs if not files.has(job.name, identity_of(more, job, digests))]
     assert left == [name for name in left if "seed1" in name or "dpo-2-" in name]
     assert "dpo-2-seed0" in left
     job = next(jobs_of(config))
@@ -140,7 +136,7 @@ def test_results_of_other_settings_or_data_are_refused_and_more_seeds_are_not(co
         files.has("base", identity_of(config, job, digests | {"weights": "others"}))
 
 
-def test_a_damaged_result_is_told(config, tmp_path):
+def test_a_damaged_result_is_refused(config, tmp_path):
     take_folder(tmp_path, maker="frontier")
     (tmp_path / "base.json").write_text('{"identity"', encoding="utf-8")
     with pytest.raises(InputError, match=r"base\.json is damaged"):
@@ -252,11 +248,8 @@ def called(monkeypatch, tmp_path) -> list[dict]:
     monkeypatch.setattr(frontier_run, "gather", lambda config, folder: {})
     monkeypatch.setattr(frontier_run, "write_picture", lambda path, record: None)
     monkeypatch.setattr(frontier_run, "table", lambda record: "")
-    monkeypatch.setattr(
-        frontier_run,
-        "write_record",
-        lambda path, record: calls[-1].update(output=path.parent, command=record["command"]),
-    )
+    noted = lambda path, record: calls[-1].update(output=path.parent, command=record["command"])
+    monkeypatch.setattr(frontier_run, "write_record", noted)
     return calls
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import rows_in
+from folders import tree
+from runs import checkpoints_in, rows_in
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -34,13 +35,9 @@ def run(train, tmp_path) -> Path:
     return tmp_path / "run"
 
 
-def saved(run: Path) -> list[str]:
-    return sorted(path.name for path in (run / "checkpoint").iterdir())
-
-
 def test_a_run_folder_holds_metrics_the_last_two_checkpoints_and_the_model(run):
     assert sorted(path.name for path in run.iterdir()) == [".dpo-notes.json", "checkpoint", "metrics.jsonl", "model"]
-    assert saved(run) == ["step-00000006", "step-00000008"]
+    assert checkpoints_in(run) == ["step-00000006", "step-00000008"]
     assert [row["step"] for row in rows_in(run)] == list(range(1, 9))
 
 
@@ -73,10 +70,10 @@ def test_tied_weights_are_saved_once_and_come_back_tied(train, new_tiny_model, r
 
 
 def test_a_folder_with_a_run_is_not_touched_without_resume(train, run):
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = tree(run)
     with pytest.raises(InputError, match=r"holds a run already.*--resume.*another folder"):
         train(output_dir=run, **SETTINGS)
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert tree(run) == before
 
 
 def test_checkpoints_alone_are_a_run_too(train, run):
@@ -142,8 +139,9 @@ def test_a_checkpoint_of_other_pairs_models_or_held_out_pairs_is_refused(start, 
     other = new_tiny_model(seed=5)
     with pytest.raises(InputError, match=r"another run: reference was '\w+' and is now '\w+'; expected"):
         start(other, output_dir=run, resume=True, **SETTINGS)
-    with pytest.raises(InputError, match=r"another run: pairs was"):
-        start(pairs=tiny_pairs[1:17], output_dir=run, resume=True, **SETTINGS)
+    for pairs in (tiny_pairs[1:17], tiny_pairs[15::-1]):  # others, and the same in another order
+        with pytest.raises(InputError, match=r"another run: pairs was"):
+            start(pairs=pairs, output_dir=run, resume=True, **SETTINGS)
     with pytest.raises(InputError, match=r"another run: eval_pairs was"):
         start(eval_pairs=tiny_pairs[16:], output_dir=run, resume=True, **SETTINGS)
     wider = copy.deepcopy(new_tiny_model())
@@ -176,7 +174,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(train, run, name):
+def test_if_the_newest_checkpoint_is_damaged_a_warning_says_so_and_the_one_before_it_is_used(train, run, name):
     """From step 6 instead of 8; the rows of 7 and 8 are dropped and written again, equal."""
     rows, weights = rows_in(run), load_file(run / "model/model.safetensors")
     DAMAGES[name](run / "checkpoint/step-00000008")
@@ -186,7 +184,7 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(train, 
     assert rows_in(run) == rows
     now = load_file(run / "model/model.safetensors")
     assert all(torch.equal(now[name], weights[name]) for name in weights)
-    assert saved(run) == ["step-00000006", "step-00000008"]
+    assert checkpoints_in(run) == ["step-00000006", "step-00000008"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux which files are mapped into memory")
@@ -230,7 +228,7 @@ def test_a_loss_that_is_not_finite_is_not_written_and_stops_the_run(tmp_path):
     assert folder.metrics_path.read_text() == ""
 
 
-def test_a_file_in_the_place_of_the_folder_is_told(start, tmp_path):
+def test_a_file_in_the_place_of_the_folder_is_refused(start, tmp_path):
     (tmp_path / "run").touch()
     with pytest.raises(InputError, match=r"run is not a folder; expected a folder, or an unused name$"):
         start(output_dir=tmp_path / "run", **SETTINGS)
@@ -250,7 +248,7 @@ def test_an_error_in_the_middle_of_a_checkpoint_keeps_the_last_good_one(train, t
     monkeypatch.setattr(saved_state, "save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         train(output_dir=tmp_path / "run", **SETTINGS)
-    assert saved(tmp_path / "run") == ["step-00000002"]
+    assert checkpoints_in(tmp_path / "run") == ["step-00000002"]
     monkeypatch.undo()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

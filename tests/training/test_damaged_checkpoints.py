@@ -134,7 +134,7 @@ HOLDS = {
 
 
 @pytest.mark.parametrize("name", SAYS | HOLDS)
-def test_a_damaged_checkpoint_is_told_in_one_line_and_the_one_before_it_taken(resume, run, name):
+def test_a_damaged_checkpoint_gets_a_warning_of_one_line_and_the_one_before_it_is_used(resume, run, name):
     (SAYS | HOLDS)[name](run / "checkpoint/step-00000008")
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -262,7 +262,7 @@ NO_ROWS += ["[" * 100_000, "\xff"]
 
 
 @pytest.mark.parametrize("line", NO_ROWS, ids=lambda line: line[:20])
-def test_a_line_of_the_metrics_that_is_no_row_is_told_and_dropped_and_the_rows_stay(resume, run, line):
+def test_a_line_of_the_metrics_that_is_no_row_is_dropped_with_a_warning_and_the_rows_stay(resume, run, line):
     rows = rows_in(run)
     lines = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     lines[3:3] = [line.encode("latin-1") + b"\n"] * 2

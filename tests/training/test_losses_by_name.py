@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn.functional import softplus
 
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.language.score import response_logps
@@ -44,10 +45,6 @@ def test_two_steps_with_each_loss_are_finite_and_move_the_policy(train, tiny_mod
     assert not torch.equal(before, tiny_model.lm_head.weight)
     if loss.needs_reference:
         assert rows[0]["loss"] == pytest.approx(AT_THE_REFERENCE[name], rel=1e-5)
-
-
-def softplus(x: torch.Tensor) -> torch.Tensor:
-    return torch.log1p(torch.exp(x))
 
 
 # For beta 0.5: sums and means of log pi(y) (w chosen, l rejected), then the means of log-ratios to the reference.

@@ -136,8 +136,9 @@ def test_a_link_to_an_empty_folder_leads_there(tmp_path):
 # Links, and work of others, in a folder of ours.
 
 WRITTEN = ["metrics.jsonl", "config.json", "curves.png", "samples.md", "model", "checkpoint", ".model.writing",
-           ".model.old", ".curves.writing.png", ".metrics.writing.jsonl", MARKER + ".writing",
-           "checkpoint/step-00000003", "checkpoint/.step-00000003.writing", "checkpoint/step-00000004/state.json", "frontier.json", "base.json"]  # fmt: skip
+           ".model.old", ".curves.writing.png", ".metrics.writing.jsonl", MARKER + ".writing", "frontier.json",
+           "checkpoint/step-00000003", "checkpoint/.step-00000003.writing", "checkpoint/step-00000004/state.json",
+           "base.json"]  # fmt: skip
 
 
 @unix
