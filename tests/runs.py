@@ -100,7 +100,7 @@ def train_from(folder: Path, name: str, *, resume: bool = False, last_row: int |
 
 
 def train_by_command(output: Path, *words: object) -> None:
-    """Run `dpo-notes train` with these words in this process, then exit; all that it prints goes to the file `output`."""
+    """Run `dpo-notes train` with these words in this process and exit; all that it prints goes to the file `output`."""
     with output.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)

@@ -33,8 +33,8 @@ HELP = (
 # Calls that no exercise needs: sockets, other processes and their memory, memory that belongs to no process, keys.
 # A number, here and below, is a call that older libseccomps do not know: setxattrat, fchmodat2, file_setattr.
 REFUSED = """socket setsockopt fork vfork ptrace process_vm_readv process_vm_writev pidfd_getfd memfd_create
-    memfd_secret shmget semget msgget vmsplice io_uring_setup userfaultfd inotify_init inotify_init1 add_key request_key keyctl bpf
-    perf_event_open setxattr lsetxattr fsetxattr 463"""
+    memfd_secret shmget semget msgget vmsplice io_uring_setup userfaultfd inotify_init inotify_init1 add_key
+    request_key keyctl bpf perf_event_open setxattr lsetxattr fsetxattr 463"""
 # Calls that seem to work but change nothing: a device such as /dev/null belongs to the machine and must be writable.
 IGNORED = """chmod fchmod fchmodat 452 chown fchown lchown fchownat utime utimes futimesat utimensat 469"""
 ALLOW, IGNORE, EPERM, ENOSYS = 0x7FFF0000, 0x00050000, 0x00050001, 0x00050026  # answers, as libseccomp has them

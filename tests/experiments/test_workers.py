@@ -68,7 +68,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of its own")
 def test_ctrl_c_reaches_the_caller_alone_which_ends_its_workers(tmp_path):
-    """SIGINT to the whole group, as a terminal sends it: one KeyboardInterrupt, in the caller; workers print nothing."""
+    """SIGINT to the whole group, as from a terminal: one KeyboardInterrupt, in the caller; workers print nothing."""
     program = tmp_path / "caller.py"
     program.write_text(CALLER, encoding="utf-8")
     (tmp_path / "jobs").mkdir()

@@ -106,9 +106,15 @@ HOSTILE = {
         {"00.2": "right"},
     ),
     "starts": ([RIGHT_ANSWER, "import os\nwhile True: os.fork()"], "PermissionError", {"00.2": "right"}),
-    "connects": ([RIGHT_ANSWER, "import socket\nsocket.create_connection(('192.0.2.1', 80), 5)"], "raises", {"00.2": "right"}),
+    "connects": (
+        [RIGHT_ANSWER, "import socket\nsocket.create_connection(('192.0.2.1', 80), 5)"], "raises", {"00.2": "right"}
+    ),
     "fills memory": ([RIGHT_ANSWER, "x = bytearray(3 * 2**30)"], "MemoryError", {"00.2": "right"}),
-    "floods": ([RIGHT_ANSWER, f"for _ in range(9): check('00.1', 'x' * {MAX_OUTPUT // 8})"], "stopped: its answers", {"00.2": "right"}),
+    "floods": (
+        [RIGHT_ANSWER, f"for _ in range(9): check('00.1', 'x' * {MAX_OUTPUT // 8})"],
+        "stopped: its answers",
+        {"00.2": "right"},
+    ),
     "loops": ([RIGHT_ANSWER, "while True: pass"], "stopped: out of time", {"00.2": "right"}),
     "nests": (
         [RIGHT_ANSWER, "import os\nfor _ in range(1500):\n os.mkdir('d')\n os.chdir('d')\nos.chmod('..', 0)"],
@@ -130,7 +136,11 @@ HOSTILE = {
     "touches": ([RIGHT_ANSWER, "import os\nos.utime(OTHER)\nopen(OTHER)"], "FileNotFoundError", {"00.2": "right"}),
     "writes marks": ([RIGHT_ANSWER, "open(GRADES, 'w').write('who')"], "FileNotFoundError", {"00.2": "right"}),
     "forges": (
-        [RIGHT_ANSWER, FORGE := "import os\nfor fd in range(3, 40):\n try: os.write(fd, b'{\"number\": \"00.1\", \"mark\": \"right\"}\\n')\n except OSError: pass"],
+        [
+            RIGHT_ANSWER,
+            "import os\nline = b'{\"number\": \"00.1\", \"mark\": \"right\"}\\n'",
+            "for fd in range(3, 40):\n try: os.write(fd, line)\n except OSError: pass",
+        ],
         "",
         {"00.1": "wrong", "00.2": "right"},
     ),

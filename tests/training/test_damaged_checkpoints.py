@@ -36,7 +36,7 @@ def run(finished, tmp_path) -> Path:
 
 @pytest.fixture
 def resume(finished, new_tiny_model):
-    """resume(run): the step from which the run would continue in this folder, and the state that it would start with."""
+    """resume(run): the step from which the run would continue in this folder, and the state that it would have."""
     identity = json.loads((finished / "checkpoint/step-00000008/state.json").read_text())["identity"]
 
     def go_on(run: Path) -> tuple[int | None, dict]:
