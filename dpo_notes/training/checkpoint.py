@@ -162,7 +162,8 @@ class RunFolder:
             except Damaged:
                 continue  # `restore` will warn
             if found := differences(theirs, json.loads(json.dumps(self.identity))):
-                raise InputError(f"{folder} is from another run: {in_one_line(found)}; use the same, or another folder")
+                changed = in_one_line(found)
+                raise InputError(f"{folder} is from another run: {changed}; expected the same, or another folder")
 
     def _taken(self) -> InputError:
         return InputError(f"{self.path} holds a run already; resume it (--resume), or give another folder")

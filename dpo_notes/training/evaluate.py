@@ -77,13 +77,13 @@ def on_policy_metrics(
     Responses end at `max_new_tokens`, so the KL is that of their first `max_new_tokens` tokens.
     Known value: kl is 0 when the policy is the reference.
     """
-    said = respond(policy, tokenizer, prompts, max_new_tokens=max_new_tokens, generator=generator)
-    metrics = {"length": said.lengths.mean().item()}
+    responses = respond(policy, tokenizer, prompts, max_new_tokens=max_new_tokens, generator=generator)
+    metrics = {"length": responses.lengths.mean().item()}
     if reference is not None:
         metrics["kl"], metrics["kl_error"] = mean_and_error(
-            response_kl(policy, reference, said.prompt_ids, said.response_ids)
+            response_kl(policy, reference, responses.prompt_ids, responses.response_ids)
         )
-    judged = {} if judge is None else judge(prompts, said.texts)
+    judged = {} if judge is None else judge(prompts, responses.texts)
     return metrics | {name: values.mean().item() for name, values in judged.items()}
 
 

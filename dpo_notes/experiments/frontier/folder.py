@@ -29,7 +29,7 @@ class JobFolder:
             raise InputError(f"{self._file(name)} is damaged ({error}); expected a job's result: remove it") from error
         if found := differences(theirs, json.loads(json.dumps(identity))):
             place, changed = self._file(name), in_one_line(found)
-            raise InputError(f"{place} is from another experiment: {changed}; use the same, or another folder")
+            raise InputError(f"{place} is from another experiment: {changed}; expected the same, or another folder")
         return True
 
     def read(self, name: str) -> Result:

@@ -99,7 +99,7 @@ def run_best_of_n(setting: Setting, config: FrontierConfig, job: Job, folder: Jo
         generator=stream(job.seed, "pool", 0),
     )
     score = _learnt_reward(job, folder)
-    learnt = score(pool.said.prompts, pool.said.texts).to(pool.rewards).view_as(pool.rewards)
+    learnt = score(pool.responses.prompts, pool.responses.texts).to(pool.rewards).view_as(pool.rewards)
     theirs = folder.read(plan.BASE)
     gains = learnt - score(setting.prompts, theirs["texts"]).to(learnt)[:, None]
     wins = win_scores(pool.rewards, _rewards_of(theirs)[:, None].expand_as(pool.rewards))
@@ -157,10 +157,10 @@ def _measure(
     """
     theirs = folder.read(plan.BASE)
     how = {"seed": job.seed, "max_new_tokens": config.max_new_tokens}
-    point, said = measure_policy(setting.policy, setting, _rewards_of(theirs), **how)
+    point, answers = measure_policy(setting.policy, setting, _rewards_of(theirs), **how)
     point |= extras or {}
     if score is not None:
-        gains = score(said.prompts, said.texts) - score(said.prompts, theirs["texts"])
+        gains = score(answers.prompts, answers.texts) - score(answers.prompts, theirs["texts"])
         point |= rounded({"learnt_gain": gains.mean().item()})
     return _named(job) | point | {"samples": show_answers(setting.policy, setting, **how)}
 

@@ -23,14 +23,14 @@ LEAST_EFFECTIVE_SAMPLES = 10.0  # of a pool, on average over prompts; with fewer
 class Pool:
     """Many independent answers of the reference to each prompt; all tensors [prompts samples]."""
 
-    said: Responses  # prompt after prompt
+    responses: Responses  # all answers to the first prompt, then to the second, and so on
     rewards: Float[Tensor, "prompts samples"]  # true, in nats
     grammatical: Float[Tensor, "prompts samples"]  # 1 or 0
     lengths: Float[Tensor, "prompts samples"]  # tokens, end of text included
 
     def text(self, prompt: int, sample: int) -> str:
         """The text of one answer."""
-        return self.said.texts[prompt * self.rewards.shape[1] + sample]
+        return self.responses.texts[prompt * self.rewards.shape[1] + sample]
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def draw_pool(
     if samples < 1:
         raise InputError(f"samples is {samples}; expected at least 1")
     repeated = [prompt for prompt in prompts for _ in range(samples)]
-    said = respond(reference, tokenizer, repeated, max_new_tokens=max_new_tokens, generator=generator)
-    judged = reviews.judge(said.prompts, said.texts)
-    values = (judged["reward"], judged["grammatical"], said.lengths)
-    return Pool(said, *(value.view(len(prompts), samples) for value in values))
+    responses = respond(reference, tokenizer, repeated, max_new_tokens=max_new_tokens, generator=generator)
+    judged = reviews.judge(responses.prompts, responses.texts)
+    values = (judged["reward"], judged["grammatical"], responses.lengths)
+    return Pool(responses, *(value.view(len(prompts), samples) for value in values))
 
 
 def best_of_n(scores: Float[Tensor, "prompts samples"], *, n: int) -> BestOfN:
