@@ -1,4 +1,4 @@
-"""dpo-notes doctor: each check sees the fault that it is for, says how to mend it, and none reaches for the network."""
+"""dpo-notes doctor: each check finds its fault and says how to fix it, and none uses the network."""
 
 import argparse
 import importlib.metadata
@@ -107,7 +107,7 @@ def test_a_missing_embedded_file_is_named(monkeypatch, tmp_path):
     assert broken.found.startswith("comparisons/train.jsonl missing") and "clone" in broken.fix
 
 
-def test_a_package_without_its_data_folder_is_told_to_clone(monkeypatch):
+def test_a_package_without_its_data_folder_asks_for_a_clone(monkeypatch):
     def nowhere():
         raise InputError("no embedded model in /nowhere")
 

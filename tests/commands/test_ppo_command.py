@@ -99,7 +99,7 @@ def test_the_true_reward_is_refused_outside_the_review_world(start, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "problem"),
     [
         (["--beta", "-1"], "beta (if not 0) is -1.0"),
         (["--set", "clip=none"], "--set clip=none: expected a number"),
@@ -108,10 +108,10 @@ def test_the_true_reward_is_refused_outside_the_review_world(start, capsys):
         (["--set", "minibatch_size=9"], "minibatch_size is 9; expected at most batch_size, 4"),
     ],
 )
-def test_bad_input_gets_one_line_and_exit_code_2_and_writes_nothing(words, told, start, capsys):
+def test_bad_input_gets_one_line_and_exit_code_2_and_writes_nothing(words, problem, start, capsys):
     assert run_ppo(start, "run", *words) == 2
     error = capsys.readouterr().err
-    assert error.startswith("dpo-notes: ") and told in error and error.count("\n") == 1
+    assert error.startswith("dpo-notes: ") and problem in error and error.count("\n") == 1
     assert not (start / "run").exists()
 
 

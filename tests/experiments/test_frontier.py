@@ -59,7 +59,7 @@ def in_this_process(run, needs, *, workers):
 
 
 @pytest.mark.processes
-def test_a_stopped_experiment_goes_on_and_ends_as_one_that_never_was_stopped_whoever_does_its_jobs(
+def test_a_stopped_experiment_continues_and_ends_like_one_that_was_never_stopped(
     config, jobs_done, tmp_path, monkeypatch
 ):
     """We end two worker processes after their third job, in the middle of others; this process does the rest."""

@@ -85,7 +85,7 @@ def test_a_mistaken_function_is_named_after_the_journey(one):
     assert judged(one, Outcome(answers={one.number: report})) == f"not yet: {one.mistakes[0].says}"
 
 
-def test_a_function_that_raises_and_a_blank_are_told_as_in_the_notebook():
+def test_a_function_that_raises_and_a_blank_are_judged_as_in_the_notebook():
     one = next(one for one in ALL if one.cases)
     cases = encode(one.cases)
     raised = Outcome(answers={one.number: reported(lambda *arguments: {}["a"], cases)})

@@ -173,7 +173,7 @@ def graded(tmp_path_factory, bubblewrap) -> dict[str, dict[str, str]]:
 
 @pytest.mark.notebooks
 @pytest.mark.parametrize("who", ["anna", "zoe"])
-def test_right_answers_are_right_whoever_is_marked_before_and_after(graded, who):
+def test_right_answers_are_right_whatever_is_marked_before_and_after(graded, who):
     row = graded[who]
     assert (row["right"], row["of"], row["remark"]) == ("6", "6", "")
 
@@ -195,7 +195,7 @@ def test_a_hostile_notebook_gains_no_mark_and_keeps_what_it_answered_before(grad
     assert int(row["right"]) == list(marks.values()).count("right")
 
 
-def test_without_a_sandbox_nothing_is_run_unless_one_asks_for_it(tmp_path, monkeypatch, capsys):
+def test_without_a_sandbox_nothing_is_run_unless_you_ask_for_it(tmp_path, monkeypatch, capsys):
     (tmp_path / "00_start_here.ipynb").write_text(notebook(f"open({str(tmp_path / 'trace')!r}, 'w')\n{RIGHT_ANSWER}"))
     monkeypatch.setenv("PATH", str(tmp_path))
     words = ["grade", str(tmp_path), "-o", str(tmp_path / "grades.csv")]

@@ -107,7 +107,7 @@ def test_writers_that_know_nothing_of_python_meet_the_same_walls(tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_calls_that_lead_out_or_take_memory_for_nobody_fail():
+def test_calls_that_lead_out_or_take_memory_without_an_owner_fail():
     calls = {
         "socket": "libc.socket(1, 1, 0)",
         "vsock": "libc.socket(40, 1, 0)",
@@ -199,7 +199,7 @@ def test_the_next_notebook_finds_nothing_of_the_one_before():
 @pytest.mark.parametrize(
     ("find", "words"), [(lambda name: None, "not installed"), (lambda name: "/bin/false", "cannot work")]
 )
-def test_a_machine_without_one_is_told_what_to_do(monkeypatch, find, words):
+def test_without_a_sandbox_a_message_says_what_to_do(monkeypatch, find, words):
     monkeypatch.setattr(sandbox.shutil, "which", find)
     if find("bwrap"):
         monkeypatch.setattr(sandbox, "OPTIONS", ("--no-such-option",))

@@ -1,4 +1,4 @@
-"""Whose notebook it is, and which; links, odd names and odd folders are rows with a reason, and nobody is missing."""
+"""Student and number of a notebook; links, odd names and odd folders are rows with a reason, and nobody is missing."""
 
 import os
 from pathlib import Path
@@ -99,7 +99,7 @@ def test_names_too_long_to_open_are_a_row_and_the_others_are_read(tmp_path, monk
     os.remove("x" * 249 + ".ipynb")  # no path is short enough for what cleans up
 
 
-def test_folders_within_folders_without_end_are_looked_into_without_calling_oneself(tmp_path):
+def test_folders_within_folders_without_end_are_looked_into_without_recursion(tmp_path):
     here = os.getcwd()
     (tmp_path / "eve").mkdir()
     os.chdir(tmp_path / "eve")

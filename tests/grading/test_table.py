@@ -1,4 +1,4 @@
-"""The tables of marks: a row as soon as it is known, no formula, and no file of anybody else's."""
+"""The tables of marks: a row as soon as it is known, no formula, and no other file is touched."""
 
 import csv
 

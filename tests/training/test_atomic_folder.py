@@ -116,11 +116,11 @@ WORK = {
 @unix
 @pytest.mark.parametrize("name", WORK)
 def test_work_in_an_atomic_folder_is_named_and_nothing_is_removed(tmp_path, name):
-    change, told = WORK[name]
+    change, problem = WORK[name]
     write(tmp_path / "place", "first")
     change(tmp_path / "place")
     before = tree(tmp_path)
-    assert told in refusal(lambda: write(tmp_path / "place", "second")).replace(f"{tmp_path}/place/", "")
+    assert problem in refusal(lambda: write(tmp_path / "place", "second")).replace(f"{tmp_path}/place/", "")
     assert tree(tmp_path) == before
 
 

@@ -124,13 +124,13 @@ OTHER_RUNS = {
 
 @pytest.mark.parametrize("name", OTHER_RUNS)
 def test_a_checkpoint_of_another_run_is_refused_in_one_line_that_says_what_differs(start, run, name):
-    settings, told = OTHER_RUNS[name]
+    settings, problem = OTHER_RUNS[name]
     with pytest.raises(InputError) as error:
         start(output_dir=run, resume=True, **SETTINGS | settings)
     message = str(error.value)
     assert message.startswith(str(run / "checkpoint" / "step-00000008"))
     assert "is from another run: " in message
-    assert told in message
+    assert problem in message
     assert "\n" not in message
     assert len(message) < 400
 
@@ -200,10 +200,10 @@ def test_where_every_checkpoint_is_damaged_the_run_starts_again(train, run):
     rows = rows_in(run)
     for folder in (run / "checkpoint").iterdir():
         half(folder / "state.safetensors")
-    with pytest.warns(UserWarning, match="is damaged") as told:
+    with pytest.warns(UserWarning, match="is damaged") as caught:
         again = train(output_dir=run, resume=True, **SETTINGS)
-    assert sum("is damaged" in str(warning.message) for warning in told) == 2
-    assert str(told[-1].message) == f"{run}/checkpoint: no checkpoint is intact; training starts over"
+    assert sum("is damaged" in str(warning.message) for warning in caught) == 2
+    assert str(caught[-1].message) == f"{run}/checkpoint: no checkpoint is intact; training starts over"
     assert [row["step"] for row in again] == list(range(1, 9))
     assert rows_in(run) == rows
 

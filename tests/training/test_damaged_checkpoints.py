@@ -136,10 +136,10 @@ HOLDS = {
 @pytest.mark.parametrize("name", SAYS | HOLDS)
 def test_a_damaged_checkpoint_gets_a_warning_of_one_line_and_the_one_before_it_is_used(resume, run, name):
     (SAYS | HOLDS)[name](run / "checkpoint/step-00000008")
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         step, state = resume(run)
-    (line,) = [str(warning.message) for warning in told]
+    (line,) = [str(warning.message) for warning in caught]
     assert line.startswith(f"{run}/checkpoint/step-00000008 is damaged (")
     assert line.endswith("); using the one before it")
     assert "\n" not in line and len(line) < 400
@@ -151,9 +151,9 @@ def test_a_damaged_checkpoint_gets_a_warning_of_one_line_and_the_one_before_it_i
 def test_where_no_checkpoint_is_whole_neither_model_nor_optimizer_gets_anything(resume, run, new_tiny_model, name):
     for place in checkpoints_in(run / "checkpoint"):
         HOLDS[name](place)
-    with pytest.warns(UserWarning, match="is damaged") as told:
+    with pytest.warns(UserWarning, match="is damaged") as caught:
         step, state = resume(run)
-    assert str(told[-1].message).endswith("no checkpoint is intact; training starts over")
+    assert str(caught[-1].message).endswith("no checkpoint is intact; training starts over")
     weights = {f"{name}/weight": parameter for name, parameter in new_tiny_model(seed=3).named_parameters()}
     assert step is None and same(state, weights) and rows_in(run) == []
 

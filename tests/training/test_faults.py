@@ -226,7 +226,7 @@ def test_a_weight_too_large_stops_the_run_at_the_step_that_meets_it_with_its_pai
 
 
 @pytest.mark.parametrize(
-    ("fields", "told", "kept"),
+    ("fields", "problem", "kept"),
     [
         ({"checkpoint_every": 1}, r"step 2: loss .*; the update was not made; the step held .*jsonl, line \d+.*", 1),
         ({"batch_size": 32, "eval_samples": 0}, "step 1: eval/loss nan; nothing was saved after this step", 0),
@@ -234,10 +234,10 @@ def test_a_weight_too_large_stops_the_run_at_the_step_that_meets_it_with_its_pai
     ],
     ids=["in the next step", "in the evaluation of the last step", "in the samples after the last step"],
 )
-def test_a_learning_rate_beyond_reason_is_one_line_and_leaves_no_model(train, folder, tmp_path, fields, told, kept):
+def test_a_learning_rate_beyond_reason_is_one_line_and_leaves_no_model(train, folder, tmp_path, fields, problem, kept):
     run = tmp_path / "run"
     said, code = train(*words(folder, run, **fields | {"learning_rate": 1e30}))
-    line = rf"dpo-notes: {told}\. Saved checkpoints are intact; a lower learning rate may help\."
+    line = rf"dpo-notes: {problem}\. Saved checkpoints are intact; a lower learning rate may help\."
     assert code == 1 and re.fullmatch(line, the_line(said)), said
     assert checkpoints_in(run) == [f"step-{step:08d}" for step in range(1, kept + 1)]
     assert not (run / "model").exists()

@@ -172,7 +172,7 @@ def test_every_epoch_has_each_response_once_in_an_order_of_its_own(monkeypatch):
     assert PPOConfig(batch_size=32, minibatch_size=10, epochs=3).updates_per_step == 12
 
 
-def test_the_value_function_looks_at_what_was_said_so_far_and_moves_nothing_but_itself():
+def test_the_value_function_reads_the_response_so_far_and_trains_nothing_but_itself():
     """V before a token does not change with that token or later ones; its gradient does not reach the policy."""
     model = PolicyWithValue(opinionated_model(6), seed=0)
     unlearn_value(model)
@@ -219,7 +219,7 @@ def test_the_value_function_learns_what_is_still_to_come():
     assert first < last - 0.1 and last > 0.3
 
 
-def test_without_a_penalty_the_better_of_two_arms_is_all_that_is_said():
+def test_without_a_penalty_the_better_of_two_arms_is_all_that_is_left():
     """A bandit: the reward is 1 for "a", else 0, and one word is said. At beta 0 nothing holds the policy back."""
     arm = lambda prompts, responses: torch.tensor([float(text == "a") for text in responses])
     policy = opinionated_model(10)
@@ -296,7 +296,7 @@ def test_a_policy_that_diverges_stops_the_run_and_names_round_and_step():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "problem"),
     [
         ({"beta": -1.0}, r"beta \(if not 0\) is -1.0; expected a finite number above 0"),
         ({"clip": 0.0}, "clip is 0.0; expected a finite number above 0"),
@@ -308,13 +308,13 @@ def test_a_policy_that_diverges_stops_the_run_and_names_round_and_step():
         ({"prompts": []}, r"prompts is \[\]; expected a list of texts, at least one"),
     ],
 )
-def test_what_the_user_can_mend_is_told_in_one_line_before_the_first_row(settings, told):
-    with pytest.raises(InputError, match=told) as error:
+def test_bad_arguments_are_refused_in_one_line_before_the_first_row(settings, problem):
+    with pytest.raises(InputError, match=problem) as error:
         start(**settings)
     assert "\n" not in str(error.value)
 
 
-def test_a_reward_that_is_not_finite_is_told_with_its_text():
+def test_a_reward_that_is_not_finite_is_refused_with_its_text():
     bad = lambda prompts, responses: torch.tensor([math.nan] * len(responses))
     with pytest.raises(InputError, match="the reward of '.*' to '.*' is nan; expected a finite number"):
         list(start(reward_fn=bad))

@@ -124,13 +124,13 @@ def test_all_processes_refuse_a_strangers_folder_and_one_in_which_another_run_tr
     """Each prints its own line, before and after the model is loaded; none waits for another, and nothing changes."""
     stranger(commanded / "thesis")
     held = claim(commanded / "command")
-    for name, more, told in (
+    for name, more, problem in (
         ("thesis", [], "thesis holds .hidden, and nothing says that dpo-notes made it"),
         ("command", ["--resume"], "command: another process is training there"),
     ):
         before = tree(commanded / name)
         refused = torchrun("-m", "dpo_notes", *command(commanded, name, **SPLIT), *more)
         assert refused.returncode != 0
-        assert refused.stderr.count(told) == 2, refused.stderr
+        assert refused.stderr.count(problem) == 2, refused.stderr
         assert tree(commanded / name) == before
     del held

@@ -91,7 +91,7 @@ def test_metrics_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "problem"),
     [
         (torch.zeros(3), r"returned shape \(3,\); expected \(2,\), one number per response"),
         (torch.zeros(2, 1), r"returned shape \(2, 1\)"),
@@ -100,8 +100,8 @@ def test_metrics_by_hand():
         (torch.tensor([-math.inf, 0.0]), "the reward of 'yes' to 'why' is -inf"),
     ],
 )
-def test_a_reward_function_that_does_not_give_one_finite_number_a_response_is_told(given, told):
-    with pytest.raises(InputError, match=told):
+def test_a_reward_function_that_does_not_give_one_finite_number_per_response_is_refused(given, problem):
+    with pytest.raises(InputError, match=problem):
         rewards_of(lambda prompts, responses: given, ["why", "what"], ["yes", "so"])
 
 

@@ -69,7 +69,7 @@ def test_weight_decay_shrinks_matrices_and_leaves_biases_alone():
     assert model.bias.item() == 3.0
 
 
-def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_that_is_told():
+def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_that_is_returned():
     """(3, -4) has norm 5; clipped to 1 it is (0.6, -0.8), and Adam's first moment is 0.1 of it."""
     model = linear(0.0, 0.0)
     take_step = step_on(model, max_grad_norm=1.0)
