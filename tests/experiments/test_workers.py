@@ -12,6 +12,7 @@ from worker_jobs import note, note_or_end
 
 from dpo_notes.experiments.frontier.workers import JobFailed, run_in_workers
 from dpo_notes.maths.errors import InputError
+from dpo_notes.places import ROOT
 
 pytestmark = pytest.mark.processes
 
@@ -72,7 +73,7 @@ def test_ctrl_c_reaches_the_caller_alone_which_ends_its_workers(tmp_path):
     program = tmp_path / "caller.py"
     program.write_text(CALLER, encoding="utf-8")
     (tmp_path / "jobs").mkdir()
-    paths = os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
     caller = subprocess.Popen(
         [sys.executable, str(program), str(tmp_path / "jobs")],
         stdout=subprocess.PIPE,
