@@ -1,10 +1,10 @@
-"""Everything in one command, with the same words on Linux, macOS and Windows (python3 where that is its name).
+"""Everything in one command, the same on Linux, macOS and Windows (python3 where that is its name).
 
-python run.py             train the embedded GPT-2 with DPO; says where curves and samples are and how to go on
+python run.py             train the embedded GPT-2 with DPO; says where curves and samples are and what to do next
 python run.py lab         open the notebooks in JupyterLab
-python run.py doctor      say whether this machine is ready, and how to mend what is not
+python run.py doctor      check whether this machine is ready, and say how to fix what is not
 python run.py test        run the tests; --fast without notebooks, browser and processes, --slow with everything
-python run.py audit       ask whether anything that we pin is known to be unsafe (needs the network)
+python run.py audit       check our pinned packages for known vulnerabilities (needs the network)
 python run.py notebooks   for authors: execute the notebooks in place, all of them or those named
 python run.py site        for teachers: the notebooks as a website that needs no Python, in build/site
 python run.py slides      for teachers: a reveal.js deck from each notebook, in build/slides
@@ -13,15 +13,15 @@ python run.py bench       time our training beside TRL's, on the presets named o
 python run.py grade       for teachers: run the checkers over a folder of returned notebooks
 python run.py sample | evaluate | pretrain | reward-model | ppo | frontier ...   other commands; --help says more
 
-The first call sets up the folder .venv beside this file; later calls start at once. What follows the job is passed on:
-`python run.py train --beta 0.5`, `python run.py lab --no-browser`, `python run.py test -k losses`.
+The first call sets up the folder .venv beside this file; later calls start at once. Arguments after the job are passed
+on: `python run.py train --beta 0.5`, `python run.py lab --no-browser`, `python run.py test -k losses`.
 """
 
 from __future__ import print_function
 
 import sys
 
-# Before anything else, and in a file that old Pythons can parse (no f-string): they must get as far as this line.
+# Before anything else, and in a file that old Pythons can parse (no f-string), so that they reach this line.
 if sys.version_info < (3, 11):
     sys.exit("dpo-notes needs Python 3.11 or newer; %s is Python %d.%d." % ((sys.executable,) + sys.version_info[:2]))
 
@@ -35,12 +35,12 @@ import time
 import venv
 from pathlib import Path
 
-from dpo_notes.commands import COMMANDS  # of this folder; it imports nothing that is not in Python
+from dpo_notes.commands import COMMANDS  # from this folder; it imports only the standard library
 
 ROOT = Path(__file__).resolve().parent
 ENV = ROOT / ".venv"
 PYTHON = ENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-READY = ENV / "dpo-notes-ready"  # marks the folder as ours; holds fingerprint() once set-up is complete, nothing before
+READY = ENV / "dpo-notes-ready"  # marks the folder as ours; empty until set-up is complete, then holds fingerprint()
 TESTS_READY = ENV / "dpo-notes-tests-ready"
 SITE_READY = ENV / "dpo-notes-site-ready"
 LOG = ENV / "dpo-notes-pip.log"
@@ -63,11 +63,11 @@ TEST_SCOPES = {
 
 
 class SetupError(Exception):
-    """Set-up cannot go on; the message is the one line that the user reads."""
+    """Set-up failed; the message is the line that we show the user."""
 
 
 def fingerprint(lists):
-    """What an environment was made for: Python and folder in the first line, a hash of the lists in the second."""
+    """What an environment was made for: Python and folder on the first line, a hash of the lists on the second."""
     contents = b"\0".join(path.read_bytes() for path in lists)
     return "Python %d.%d in %s\n%s" % (sys.version_info[:2] + (ROOT, hashlib.sha256(contents).hexdigest()))
 
@@ -77,7 +77,7 @@ def read(stamp):
 
 
 def set_up():
-    """Make .venv, or bring it up to date; nothing where it is complete already."""
+    """Make .venv or bring it up to date; does nothing if it is complete."""
     wanted = fingerprint(LISTS)
     found = read(READY)
     if PYTHON.exists() and found == wanted:
@@ -86,7 +86,7 @@ def set_up():
     if PYTHON.exists() and found.split("\n")[0] == wanted.split("\n")[0]:
         print("The requirements have changed: bringing %s up to date." % ENV, flush=True)
     else:
-        print("Setting up %s. This is done once and takes some minutes, mostly downloads." % ENV, flush=True)
+        print("Setting up %s. This happens once and takes a few minutes, mostly downloads." % ENV, flush=True)
         make_environment()
     READY.write_text("", encoding="utf-8")  # if this is interrupted, the next call starts from an empty folder
     pip_install("-r", str(ROOT / "requirements.txt"))
@@ -96,19 +96,19 @@ def set_up():
 
 
 def set_up_more(what, pins, stamp):
-    """Install what the tests or the website need besides, on first use."""
+    """Install the extra packages for the tests or the website, on first use."""
     wanted = fingerprint(LISTS + [pins])
     if read(stamp) == wanted:
         return
-    print("Installing what the %s needs besides, once." % what, flush=True)
+    print("Installing the extra packages for the %s, once." % what, flush=True)
     pip_install("-r", str(pins), "-c", str(ROOT / "requirements.txt"))
     stamp.write_text(wanted, encoding="utf-8")
 
 
 def make_environment():
-    """An empty environment in .venv; somebody else's environment of that name is left alone."""
+    """Make an empty environment in .venv; an environment of that name that is not ours stays as it is."""
     if os.path.lexists(ENV) and not READY.exists() and not (ENV.is_dir() and not any(ENV.iterdir())):
-        raise SetupError("%s was not made by run.py and is left alone: rename or remove it, then try again." % ENV)
+        raise SetupError("%s was not made by run.py, so we do not touch it: rename or remove it, then try again." % ENV)
     if importlib.util.find_spec("ensurepip") is None:
         package = "python%d.%d-venv" % sys.version_info[:2]
         raise SetupError("This Python lacks ensurepip. On Debian or Ubuntu: sudo apt install %s" % package)
@@ -126,16 +126,16 @@ def pip_install(*arguments):
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--log", str(LOG)]
     code = subprocess.run(command + list(arguments), cwd=ROOT, check=False).returncode
     if code != 0:
-        raise SetupError("pip failed (exit code %d); its words stand above, and in full in %s" % (code, LOG))
+        raise SetupError("pip failed (exit code %d); see its output above, and its full log in %s" % (code, LOG))
 
 
 def run_job(job, arguments):
-    """The job's exit code. Ctrl-C reaches the job itself, which ends in its own way; this process only waits."""
+    """Run the job; returns its exit code. The job itself handles Ctrl-C; this process only waits."""
     if job == "test":
         scope = next((TEST_SCOPES[word] for word in arguments if word in TEST_SCOPES), ["-m", "not slow"])
         arguments = scope + [word for word in arguments if word not in TEST_SCOPES]
     signal.signal(signal.SIGINT, lambda *_: None)
-    folder = ROOT if job == "test" else None  # elsewhere paths mean what they mean where the user stands
+    folder = ROOT if job == "test" else None  # other jobs resolve paths from the user's current folder
     code = subprocess.run([str(PYTHON)] + JOBS[job] + arguments, cwd=folder, check=False).returncode
     return code if code >= 0 else 128 - code  # ended by a signal: the number that a shell gives
 
@@ -156,7 +156,7 @@ def main(words):
         if job in ("test", "audit", "site", "slides"):
             set_up_more("website", SITE_LIST, SITE_READY)
     except KeyboardInterrupt:
-        print("\nSet-up interrupted; the next call begins it again.", file=sys.stderr)
+        print("\nSet-up interrupted; the next call starts it again.", file=sys.stderr)
         return 130
     except (SetupError, OSError, subprocess.CalledProcessError) as problem:
         print("Set-up failed: %s" % problem, file=sys.stderr)

@@ -16,14 +16,14 @@ EXAMPLES = """examples:
   dpo-notes train                                          the embedded GPT-2 on the embedded comparisons
   dpo-notes train --model gpt2 --data my_pairs.jsonl       a real model on your own comparisons
   dpo-notes sample --model runs/embedded-dpo-1/model --prompt "Where is Shanghai?"
-  dpo-notes COMMAND --help                                 what a command takes, with examples"""
+  dpo-notes COMMAND --help                                 the options of a command, with examples"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit code: 0 done, 1 it failed, 2 the input is at fault, 130 stopped by Ctrl-C."""
+    """Run one command; returns its exit code: 0 for success, 1 failed, 2 bad input, 130 stopped by Ctrl-C."""
     args = parser().parse_args(argv)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a file on Windows may not know every character that a model says
+        if isinstance(stream, io.TextIOWrapper):  # a file on Windows may not support every character in an answer
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _print_note
     warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -1,10 +1,9 @@
-"""A frontier so small that it takes seconds: a tiny model in a folder, a few comparisons, one or two steps of each loop."""
+"""A frontier that takes seconds: a tiny model in a folder, a few comparisons, one or two steps of each loop."""
 
-import dataclasses
-import json
 from pathlib import Path
 
 import torch
+from runs import save, write_pairs
 
 from dpo_notes.experiments.frontier.plan import FrontierConfig, jobs_of
 from dpo_notes.experiments.frontier.run import run_job
@@ -17,18 +16,16 @@ from dpo_notes.training.sft import SFTConfig
 
 
 def write_start(folder: Path, model, tokenizer, pairs) -> Path:
-    """Put model and comparisons into the folder, for `small_config`."""
-    model.save_pretrained(folder / "model")
-    tokenizer.save_pretrained(folder / "model")
+    """Write model and comparisons into the folder, for `small_config`."""
+    save(model, tokenizer, folder / "model")
     (folder / "data").mkdir()
-    for split, rows in (("train", pairs[:8]), ("test", pairs[8:16])):
-        lines = [json.dumps(dataclasses.asdict(pair)) + "\n" for pair in rows]
-        (folder / "data" / f"{split}.jsonl").write_text("".join(lines), encoding="utf-8")
+    write_pairs(folder / "data/train.jsonl", pairs[:8])
+    write_pairs(folder / "data/test.jsonl", pairs[8:16])
     return folder
 
 
 def small_config(folder: Path, **changes) -> FrontierConfig:
-    """An experiment on what `write_start` left."""
+    """An experiment on what `write_start` wrote."""
     loop = {"batch_size": 8, "learning_rate": 1e-3, "max_length": 96}
     settings = {
         "model": str(folder / "model"),

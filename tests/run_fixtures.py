@@ -1,4 +1,4 @@
-"""Fixtures that train, in this process or in others. A module asks for them with `pytest_plugins = ["run_fixtures"]`."""
+"""Fixtures that train, in this process or in others. A module gets them by `pytest_plugins = ["run_fixtures"]`."""
 
 import multiprocessing
 import os
@@ -6,19 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runs import FAST
+from runs import FAST, save
 
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
 
-ARGUMENTS = (
-    "loss_fn",
-    "eval_pairs",
-    "judge",
-    "output_dir",
-    "resume",
-)  # of train_dpo; every other name is a field of DPOConfig
+# Arguments of train_dpo; every other name is a field of DPOConfig.
+ARGUMENTS = ("loss_fn", "eval_pairs", "judge", "output_dir", "resume")
+
+
+@pytest.fixture
+def model_folder(tmp_path, new_tiny_model, tiny_tokenizer) -> Path:
+    """A folder with the tiny model and its tokenizer."""
+    return save(new_tiny_model(), tiny_tokenizer, tmp_path / "model")
 
 
 @pytest.fixture
@@ -53,8 +54,6 @@ def process() -> Callable:
 
     with pytest.MonkeyPatch.context() as patch:
         here = Path(__file__).resolve().parent
-        patch.setenv(
-            "PYTHONPATH", os.pathsep.join([str(here), str(here.parent)])
-        )  # this checkout, whatever is installed
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(here), str(here.parent)]))  # not an installed copy
         patch.setenv("OMP_NUM_THREADS", "1")
         yield start

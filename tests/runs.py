@@ -26,7 +26,7 @@ FAST = {"learning_rate": 1e-3, "warmup_fraction": 0.0, "eval_samples": 0}  # fas
 
 
 def without_speed(rows: list[dict]) -> list[dict]:
-    """The rows without the one metric that depends on the machine's day."""
+    """The rows without the metric that depends on the machine's load."""
     return [{name: value for name, value in row.items() if not name.endswith("_per_second")} for row in rows]
 
 
@@ -36,7 +36,7 @@ def rows_in(run: Path) -> list[dict]:
 
 
 def assert_same_end(one: Path, other: Path) -> None:
-    """Every row but its speed, the model, and the last checkpoint with Adam's moments: all equal, bit by bit."""
+    """Assert that all rows without speed, the model, and the last checkpoint with Adam's moments agree bit for bit."""
     rows, last = rows_in(one), checkpoints_in(other)[-1]
     assert [row["step"] for row in rows] == list(range(len(rows)))
     assert rows == rows_in(other)
@@ -47,31 +47,42 @@ def assert_same_end(one: Path, other: Path) -> None:
 
 
 def checkpoints_in(run: Path) -> list[str]:
-    """The names of what lies in the checkpoint folder of a run, all of them whole checkpoints; the newest comes last."""
+    """The names in the checkpoint folder of a run, the newest last; in these tests all are intact checkpoints."""
     return sorted(path.name for path in (run / "checkpoint").iterdir())
 
 
 def prepare(folder: Path, model, tokenizer, pairs) -> Path:
-    """Put what a run starts from into the folder, for `train_from`."""
-    model.save_pretrained(folder / "start")
-    tokenizer.save_pretrained(folder / "start")
+    """Write what a run starts from into the folder, for `train_from`."""
+    save(model, tokenizer, folder / "start")
     write_pairs(folder / "pairs.jsonl", pairs)
     return folder
 
 
-def write_pairs(path: Path, pairs) -> None:
-    """Put the pairs into a JSON Lines file."""
-    lines = [json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs]
-    path.write_text("".join(lines), encoding="utf-8")
+def save(model, tokenizer, folder: Path) -> Path:
+    """Save model and tokenizer into the folder."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def write_pairs(path: Path, pairs) -> Path:
+    """Write the pairs into a JSON Lines file."""
+    return write_lines(path, map(dataclasses.asdict, pairs))
+
+
+def write_lines(path: Path, rows) -> Path:
+    """Write the rows into a JSON Lines file."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
 
 
 def train_from(folder: Path, name: str, *, resume: bool = False, last_row: int | None = None, **settings) -> list[dict]:
-    """Train from what `prepare` left, into folder/name, up to `last_row` where given; the rows."""
+    """Train from what `prepare` wrote, into folder/name, up to `last_row` if given; returns the rows."""
     policy, tokenizer = load_model(folder / "start")
     pairs = load_pairs(folder / "pairs.jsonl")
     rows = []
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".* is damaged")  # a kill leaves checkpoints whole
+        warnings.filterwarnings("error", message=".* is damaged")  # a kill leaves checkpoints intact
         for row in train_dpo(
             policy,
             frozen_copy(policy),
@@ -88,17 +99,17 @@ def train_from(folder: Path, name: str, *, resume: bool = False, last_row: int |
     return rows
 
 
-def train_by_command(said: Path, *words: object) -> None:
-    """`dpo-notes train` with these words as what this process does; all that it says goes to the file `said`."""
-    with said.open("wb") as file:
+def train_by_command(output: Path, *words: object) -> None:
+    """Run `dpo-notes train` with these words in this process and exit; all that it prints goes to the file `output`."""
+    with output.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.exit(main(["train", *map(str, words)]))
 
 
-def words_to_go_on(said: str) -> list[str]:
-    """The words after `dpo-notes train` in the line that says how to go on."""
-    command, *words = shlex.split(said.rpartition("go on with: dpo-notes ")[2])
+def words_to_go_on(printed: str) -> list[str]:
+    """The words after `dpo-notes train` in the line that says how to continue."""
+    command, *words = shlex.split(printed.rpartition("continue with: dpo-notes ")[2])
     assert (command, words[-1]) == ("train", "--resume")
     return words
 
@@ -110,7 +121,7 @@ def train_and_be_killed(folder: Path, name: str, death: str, call: int, **settin
 
 
 def die_at(death: str, call: int) -> None:
-    """From now on this process kills itself, as kill -9 does, at the given call of the function that `death` names."""
+    """Make this process kill itself, as by kill -9, at the given call of the function that `death` names."""
     owner, attribute, last_act = DEATHS[death]
     original, calls = getattr(owner, attribute), []
 
@@ -127,7 +138,7 @@ def die_at(death: str, call: int) -> None:
 def train_and_die_saving(folder: Path, name: str, change: int, **settings) -> None:
     """`train_from`, but killed just before the given change that saving checkpoints makes to files and folders.
 
-    Changes are counted from 1, anew in each process. An audit hook sees all of them that Python makes.
+    Changes are counted from 1 in each process. An audit hook sees all changes that Python makes.
     """
     save, saving, changes = checkpoint.RunFolder.save, [], []
 
@@ -175,7 +186,7 @@ def _half_a_row(original, folder, row) -> None:
         file.write(json.dumps(row)[:40])
 
 
-DEATHS = {  # where a process may die: owner and name of the function, and what it still does of its work
+DEATHS = {  # where a process may die: owner and name of the function, and the part of its work that it still does
     "before an update of the weights": (OptimizerStep, "_update", _nothing),
     "half a row written": (checkpoint.RunFolder, "write_row", _half_a_row),
     "half a checkpoint written": (saved_state, "save_file", _half_a_file),

@@ -1,6 +1,6 @@
 """A few lines of a notebook, run in the sandbox."""
 
-from dpo_notes.grading.run_submission import Limits, Said, run_submission
+from dpo_notes.grading.run_submission import Limits, Outcome, run_submission
 from dpo_notes.grading.submissions import Submission
 from dpo_notes.teaching.checking import exercises_of
 
@@ -17,11 +17,11 @@ def tried(call, *arguments):
 """
 
 
-def run(*cells: str, seconds: float = 40, memory: int = 2**30, hidden: tuple = ()) -> Said:
+def run(*cells: str, seconds: float = 40, memory: int = 2**30, hidden: tuple = ()) -> Outcome:
     paper = Submission("eve", "eve.ipynb", "00", tuple((str(k), cell) for k, cell in enumerate((START, *cells))))
     return run_submission(paper, exercises_of("00"), Limits(seconds=seconds, memory=memory), hidden=hidden)
 
 
-def values(said: Said) -> dict[str, object]:
+def values(said: Outcome) -> dict[str, object]:
     assert (said.errors, said.stopped) == ([], "")
     return {number: report.get("value") for number, report in said.answers.items()}

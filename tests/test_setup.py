@@ -1,4 +1,4 @@
-"""run.py, the lists of requirements, and the pins. Nothing is installed here: pip and the jobs are recorded, not run."""
+"""run.py, the lists of requirements, and the pins. We install nothing: pip and the jobs are recorded, not run."""
 
 import ast
 import re

@@ -1,3 +1,3 @@
-"""What the command line does: one file per command."""
+"""The commands of the command line, one file each."""
 
 COMMANDS = ("train", "sample", "evaluate", "pretrain", "reward-model", "ppo", "frontier", "grade", "lab", "doctor")

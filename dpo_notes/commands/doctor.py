@@ -1,6 +1,6 @@
-"""dpo-notes doctor: say whether this machine is ready, and how to mend what is not
+"""dpo-notes doctor: check whether this machine is ready, and say how to fix what is not
 
-It reaches for no network. The exit code is 0 where all is well, 1 where something is to be mended.
+It does not use the network. The exit code is 0 if all is well, and 1 if there is something to fix.
 """
 
 import argparse
@@ -22,18 +22,18 @@ EMBEDDED_FILES = (
     "gpt2-embedded/tokenizer.json",
     "comparisons/train.jsonl",
 )
-# A run of GPT-2 124M: for a moment three checkpoints of 1.5 GB each, the weights with the two moments of Adam.
+# A run of GPT-2 124M briefly holds three checkpoints of 1.5 GB each: the weights and Adam's two moments.
 FREE_GIGABYTES = 5
 SET_UP_AGAIN = "set up again: delete .venv, then `python run.py doctor` (or `pip install -r requirements.txt -e .`)"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report; `mend` says what to do and is empty where all is well."""
+    """One line of the report; `fix` says what to do and is empty if all is well."""
 
     what: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,19 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report; 0 where all is well, 1 where something is to be mended."""
+    """Print the report; returns 0 if all is well, 1 if there is something to fix."""
     problems = 0
     for finding in examine():
-        print(f"{'problem' if finding.mend else 'ok':<9}{finding.what:<13}{for_terminal(finding.found)}")
-        if finding.mend:
+        print(f"{'problem' if finding.fix else 'ok':<9}{finding.what:<13}{for_terminal(finding.found)}")
+        if finding.fix:
             problems += 1
-            print(f"{'':<9}{'':<13}-> {finding.mend}")
-    print("Ready." if not problems else f"{problems} to mend; each line that begins with -> says how.")
+            print(f"{'':<9}{'':<13}-> {finding.fix}")
+    print("Ready." if not problems else f"{problems} to fix; each line that begins with -> says how.")
     return 1 if problems else 0
 
 
 def examine() -> Iterator[Finding]:
-    """All findings, one after the other. A check that fails in an unforeseen way is a finding too."""
+    """All findings. A check that raises an unexpected error is a finding too."""
     checks: list[tuple[str, Callable[[], list[Finding]]]] = [
         ("Python", check_python),
         ("packages", check_packages),
@@ -71,7 +71,7 @@ def examine() -> Iterator[Finding]:
 
 
 def check_python() -> list[Finding]:
-    """The version against the project's, and where this Python is."""
+    """Whether the version is in the project's range, and where this Python is."""
     from packaging.specifiers import SpecifierSet
 
     version, wanted = platform.python_version(), importlib.metadata.metadata("dpo-notes")["Requires-Python"]
@@ -80,7 +80,7 @@ def check_python() -> list[Finding]:
 
 
 def check_packages() -> list[Finding]:
-    """The installed versions against the ranges of pyproject.toml: one line for all that fit, one for each that does not."""
+    """The installed versions, checked against pyproject.toml: one line for all that fit, one for each that does not."""
     from packaging.requirements import Requirement
 
     fitting, findings = [], []
@@ -115,7 +115,7 @@ def check_torch() -> list[Finding]:
 
 
 def check_device() -> list[Finding]:
-    """What training will run on. A machine without a GPU is no problem: the embedded world is made for it."""
+    """What training will run on. No GPU is no problem: the embedded world is small enough for a CPU."""
     import torch
 
     if torch.cuda.is_available():
@@ -131,35 +131,34 @@ def check_device() -> list[Finding]:
 
 
 def check_data() -> list[Finding]:
-    """The embedded model and comparisons, which everything needs that runs offline."""
+    """The embedded model and comparisons, which everything offline needs."""
     from dpo_notes.pairs.embedded import data_folder
 
-    mend = "get a whole clone of the repository (in one that you have: `git checkout -- data`)"
+    fix = "get a complete clone of the repository (in one that you have: `git checkout -- data`)"
     try:
         folder = data_folder()
     except InputError as error:
-        return [Finding("data", str(error), mend)]
+        return [Finding("data", str(error), fix)]
     missing = [name for name in EMBEDDED_FILES if not (folder / name).is_file()]
     if missing:
-        return [Finding("data", f"{', '.join(missing)} missing in {folder}", mend)]
+        return [Finding("data", f"{', '.join(missing)} missing in {folder}", fix)]
     return [Finding("data", f"embedded model and comparisons in {folder}")]
 
 
 def check_disk() -> list[Finding]:
-    """Free space where runs are written: in the folder in which the command is called."""
+    """Free space in the current folder, where runs are written."""
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    enough = free >= FREE_GIGABYTES
-    mend = f"free some space: a run of the full GPT-2 takes up to {FREE_GIGABYTES} GB (the embedded one far less)"
-    return [Finding("disk", f"{free:.1f} GB free in {Path.cwd()}", "" if enough else mend)]
+    fix = f"free some space: a run of the full GPT-2 takes up to {FREE_GIGABYTES} GB (the embedded one far less)"
+    return [Finding("disk", f"{free:.1f} GB free in {Path.cwd()}", "" if free >= FREE_GIGABYTES else fix)]
 
 
 def check_jupyter() -> list[Finding]:
-    """JupyterLab, and whether its kernel `python3` is this Python: notebooks in another kernel miss the package."""
+    """JupyterLab, and whether its kernel `python3` is this Python: notebooks in another kernel lack the package."""
     import jupyterlab
     from jupyter_client.kernelspec import KernelSpecManager
 
     command = KernelSpecManager().get_kernel_spec("python3").argv[0]
     here = command in ("python", "python3") or Path(command) == Path(sys.executable)  # bare names mean this one
     found = f"JupyterLab {jupyterlab.__version__}, kernel {sys.executable if here else command}"
-    mend = f"give the kernel this Python: `{sys.executable} -m ipykernel install --sys-prefix`"
-    return [Finding("Jupyter", found, "" if here else mend)]
+    fix = f"give the kernel this Python: `{sys.executable} -m ipykernel install --sys-prefix`"
+    return [Finding("Jupyter", found, "" if here else fix)]

@@ -1,4 +1,4 @@
-"""dpo-notes evaluate: a trained model against its reference, on comparisons and on what it says
+"""dpo-notes evaluate: compare a trained model with its reference, on comparisons and on its own answers
 
 examples:
   dpo-notes evaluate --model runs/embedded-dpo-1/model --beta 1
@@ -16,9 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Model, reference and data."""
     parser.add_argument("--model", required=True, help="a folder, or a hub name")
     parser.add_argument("--reference", default=EMBEDDED, help="the model before training (default embedded)")
-    parser.add_argument(
-        "--data", default=EMBEDDED, help="comparisons: a file, or the test split of others (default embedded)"
-    )
+    data = "comparisons: a file, or anything else's test split (default embedded)"
+    parser.add_argument("--data", default=EMBEDDED, help=data)
     add_on_bad_row(parser)
     parser.add_argument("--beta", type=float, default=0.1, help="scales the implicit rewards (default 0.1)")
     parser.add_argument("--samples", type=int, default=256, help="prompts that the model answers (default 256)")
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one metric a line."""
+    """Print one metric per line."""
     import torch
 
     from dpo_notes.commands.known_rewards import best_accuracy, judge_of

@@ -1,4 +1,4 @@
-"""What `dpo-notes frontier` does: the jobs under a progress bar, then record, picture and a table."""
+"""The body of `dpo-notes frontier`: run the jobs under a progress bar, write record and picture, print a table."""
 
 import argparse
 import shlex
@@ -34,7 +34,7 @@ def run_experiment(args: argparse.Namespace) -> int:
     for folder in (jobs, output):
         check_folder(folder, maker="frontier")
     command = "dpo-notes " + shlex.join(_words(args))
-    go_on = f"What has ended is kept in {jobs}; go on with: {command}"
+    go_on = f"Finished jobs are kept in {jobs}; continue with: {command}"
     try:
         _show_progress(run_frontier(config, jobs, workers=args.workers))
     except KeyboardInterrupt:
@@ -59,7 +59,7 @@ def write_picture(path: Path, record: Record) -> None:
 
 
 def make_config(args: argparse.Namespace) -> FrontierConfig:
-    """The experiment of these arguments."""
+    """The experiment that these arguments ask for."""
     config = QUICK if args.quick else FULL
     if args.betas is not None:
         config = replace(config, dpo_betas=tuple(args.betas), ppo_betas=tuple(args.betas))
@@ -69,7 +69,7 @@ def make_config(args: argparse.Namespace) -> FrontierConfig:
 
 
 def table(record: Record) -> str:
-    """Means over seeds, a line for each strength of each method, the base model first and the optimum last."""
+    """Means over seeds, one line per strength of each method, the base model first and the optimum last."""
     (base,) = (point for point in record["points"] if point["method"] == "base")
     lines = [f"{'means over seeds':<40}{'KL (nats)':>10}{'reward':>10}{'grammatical':>13}", _means("base model", base)]
     for method, (label, _, _) in METHODS.items():
@@ -84,7 +84,7 @@ def _means(label: str, point: dict[str, object]) -> str:
 
 
 def _words(args: argparse.Namespace) -> list[str]:
-    """The words after `dpo-notes` that start this experiment again."""
+    """The command-line words after `dpo-notes` that run this experiment."""
     words = ["frontier"] + ["--quick"] * args.quick
     words += ["--betas", *(f"{beta:g}" for beta in args.betas)] if args.betas else []
     for name in ("seeds", "workers", "jobs", "output"):
@@ -94,7 +94,7 @@ def _words(args: argparse.Namespace) -> list[str]:
 
 
 def _show_progress(steps: Iterator[Progress]) -> None:
-    """Jobs done, time left, and the job that ended last."""
+    """Show finished jobs, time left, and the job that finished last."""
     with tqdm(unit="job", dynamic_ncols=True) as bar:
         for step in steps:
             if step.name is None:

@@ -1,4 +1,4 @@
-"""What is known of the embedded world and nowhere else: the raters' reward of responses, and what the best can expect."""
+"""What we know only in the review world: the raters' reward of responses, and the best possible accuracy."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from dpo_notes.worlds.reviews import world as reviews
 
 
 def judge_of(prompts: Sequence[str]) -> Judge | None:
-    """The review world's judge of responses where all prompts are of that world; else nothing is known, and None."""
+    """The review world's judge of responses if all prompts are from that world; else None."""
     return reviews.judge if all(map(reviews.is_prompt, prompts)) else None
 
 
 def true_rewards(pairs: Sequence[PreferencePair]) -> tuple[Tensor, Tensor] | None:
-    """(chosen, rejected): the raters' reward of the responses, in nats; None outside the review world."""
+    """(chosen, rejected): the raters' rewards of the responses, in nats; None outside the review world."""
     if not pairs or not all(pair.is_text and reviews.is_prompt(pair.prompt) for pair in pairs):
         return None
     prompts = [pair.prompt for pair in pairs]

@@ -12,16 +12,16 @@ from dpo_notes.places import NOTEBOOKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """All words that follow go to JupyterLab, options and --help too."""
-    parser.prefix_chars = "\0"  # so that argparse takes no word for an option of its own
+    """Everything that follows goes to JupyterLab, including options and --help."""
+    parser.prefix_chars = "\0"  # so that argparse treats nothing as an option of ours
     parser.add_argument("arguments", nargs="*", help="passed on to JupyterLab")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Open JupyterLab on the notebooks, with this Python as their kernel; returns when it is shut down."""
+    """Open JupyterLab on the notebooks, with this Python as their kernel; returns when it shuts down."""
     if not NOTEBOOKS.is_dir():
         raise InputError(f"no notebooks in {NOTEBOOKS}; expected a clone of the repository")
-    from jupyterlab.labapp import main  # within this process, so that Ctrl-C and its question reach JupyterLab alone
+    from jupyterlab.labapp import main  # in this process, so that only JupyterLab handles Ctrl-C
 
     main([str(NOTEBOOKS), *args.arguments])
     return 0

@@ -1,4 +1,4 @@
-"""What `dpo-notes ppo` does: load, check, train under a progress bar, and leave a run folder behind."""
+"""The body of `dpo-notes ppo`: load, check, train under a progress bar, and write a run folder."""
 
 import argparse
 import warnings
@@ -43,7 +43,7 @@ def train(args: argparse.Namespace) -> int:
     config = settings(PPOConfig, args, preset=PPO)
     folder = choose_folder(args, kind="ppo")
 
-    disable_progress_bar()  # of transformers, which would draw one for each file it writes
+    disable_progress_bar()  # transformers would draw one for each file it writes
     model, tokenizer = load_model(args.model)
     model.to(process_state().device)
     pairs, eval_pairs = load_splits(args, tokenizer, seed=config.seed)
@@ -55,8 +55,8 @@ def train(args: argparse.Namespace) -> int:
     )
 
     shown = (eval_prompts or prompts)[:SHOWN_SAMPLES]
-    said = {"max_new_tokens": config.max_new_tokens, "seed": config.seed}
-    before = answers(model, tokenizer, shown, **said)
+    sampling = {"max_new_tokens": config.max_new_tokens, "seed": config.seed}
+    before = answers(model, tokenizer, shown, **sampling)
     rows = train_ppo(
         model,
         frozen_copy(model),
@@ -79,7 +79,7 @@ def train(args: argparse.Namespace) -> int:
         title = f"PPO on {Path(args.model).name}, beta {config.beta:g}, reward: {args.reward}"
         with replaced_file(folder / "curves.png") as aside:
             rollout_curves(history, title=title).savefig(aside, dpi=110)
-        after = answers(model, tokenizer, shown, **said)
+        after = answers(model, tokenizer, shown, **sampling)
         write_samples(folder / "samples.md", for_a_table(shown), before, after)
         print(ppo_gains(history))
         print(f"curves:  {folder / 'curves.png'}\nsamples: {folder / 'samples.md'}\nmodel:   {folder / 'model'}")
@@ -88,28 +88,28 @@ def train(args: argparse.Namespace) -> int:
 
 
 def reward_named(name: str, prompts: Sequence[str]) -> RewardFunction:
-    """The raters' reward for "true", where all prompts are of the review world; else the reward model of that name."""
+    """The raters' reward for "true", if all prompts are from the review world; else the reward model of that name."""
     if name == TRUE_REWARD:
         for prompt in prompts:
             if not reviews.is_prompt(prompt):
                 raise InputError(
-                    f"--reward true: {prompt!r:.80} is no prompt of the review world, and no other reward is known; "
+                    f"--reward true: {prompt!r:.80} is not a prompt of the review world, so we know no true reward; "
                     "expected --reward FOLDER (dpo-notes reward-model makes one)"
                 )
         return reviews.reward
     reward_model, tokenizer = load_reward_model(name)
-    return partial(_told_once, reward_model.to(process_state().device), tokenizer)
+    return partial(_quiet_reward, reward_model.to(process_state().device), tokenizer)
 
 
-def _told_once(reward_model, tokenizer, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
-    """`reward_of`, without a warning for every odd response of a policy that is learning."""
+def _quiet_reward(reward_model, tokenizer, prompts: Sequence[str], responses: Sequence[str]) -> Tensor:
+    """`reward_of`, without a warning for every odd response of a policy that is still learning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return reward_of(reward_model, tokenizer, prompts, responses)
 
 
 def status(row: Mapping[str, float]) -> str:
-    """A round in a few words, for the progress bar."""
+    """The metrics of a round for the progress bar."""
     return (
         f"reward {row['reward']:.2f} KL {row['kl']:.2f} objective {row['objective']:.2f} "
         f"{row['responses_per_second']:.0f} responses/s"
@@ -117,7 +117,7 @@ def status(row: Mapping[str, float]) -> str:
 
 
 def ppo_gains(rows: Rows) -> str:
-    """A table of what the policy says before and after training, and of the reward that it was trained on."""
+    """A table of the policy's reward and other metrics before and after training."""
     rounds = [row for row in rows if row["step"] > 0]
     tenth = -(-len(rounds) // 10)
     first, last = (sum(row["reward"] for row in part) / tenth for part in (rounds[:tenth], rounds[-tenth:]))

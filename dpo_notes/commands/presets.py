@@ -1,4 +1,4 @@
-"""What the training commands share before anything is loaded: settings for the embedded world, and common options."""
+"""Settings of the training commands for the embedded world, and options that the commands share."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ from dpo_notes.pairs.load import ON_BAD_ROW
 
 TRUE_REWARD = "true"
 
-# Tuned on the embedded world: reward well above the base model's while the texts stay grammatical.
+# Tuned on the embedded world: much more reward than the base model, and texts that stay grammatical.
 TRAIN = {
     "beta": 1.0,
     "learning_rate": 2e-4,
@@ -20,7 +20,7 @@ TRAIN = {
 }
 # For two epochs: a higher learning rate or larger batches gain nothing on held-out pairs.
 REWARD_MODEL = {"learning_rate": 6e-4, "batch_size": 32, "epochs": 2, "max_length": 128, "eval_every": 47}
-# At beta 1 as much reward as a minute or so of rollouts gives, at little KL.
+# At beta 1: about as much reward as a minute of rollouts can give, at little KL.
 PPO = {
     "beta": 1.0,
     "learning_rate": 6e-4,
@@ -35,7 +35,7 @@ PPO = {
 
 
 def add_data_options(parser: argparse.ArgumentParser, *, used: str = "") -> None:
-    """Which model to start from and which comparisons to read; `used`: what is taken of these."""
+    """Which model to start from and which comparisons to read; `used`: which part of them the command uses."""
     parser.add_argument("--model", default=EMBEDDED, help="embedded, a folder, or a hub name such as gpt2")
     data = "embedded, a file, a folder, or the name of a hub data set"
     parser.add_argument("--data", default=EMBEDDED, help=f"{data}{used}")
@@ -46,17 +46,13 @@ def add_data_options(parser: argparse.ArgumentParser, *, used: str = "") -> None
 
 def add_on_bad_row(parser: argparse.ArgumentParser) -> None:
     """The option of every command that reads comparisons."""
-    parser.add_argument(
-        "--on-bad-row",
-        choices=ON_BAD_ROW,
-        default="stop",
-        help="stop at a row that is no comparison (default), or skip such rows, and say how many and which",
-    )
+    bad = "stop at a row that is not a comparison (default), or skip such rows and report how many and which"
+    parser.add_argument("--on-bad-row", choices=ON_BAD_ROW, default="stop", help=bad)
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, kind: str, config: str) -> None:
-    """Where a run goes, whether it goes on, and its settings: the fields of `config`."""
+    """Where a run goes, whether to resume it, and its settings, the fields of `config`."""
     parser.add_argument("--output", type=Path, help=f"the run folder (default runs/MODEL-{kind}-NUMBER)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder --output")
+    parser.add_argument("--resume", action="store_true", help="continue the run in the folder --output")
     fields = f"any field of {config}, as often as needed"
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=fields)

@@ -1,10 +1,10 @@
-"""dpo-notes pretrain: write the embedded world anew: corpus, tokenizer, GPT-2 and comparisons
+"""dpo-notes pretrain: rebuild the embedded world: corpus, tokenizer, GPT-2 and comparisons
 
 examples:
   dpo-notes pretrain
       rebuild data/ from the grammar, with the seed that made it
   dpo-notes pretrain --output /tmp/world --steps 100
-      a quick, worse one elsewhere
+      a quick, worse one in another place
 """
 
 import argparse
@@ -14,20 +14,20 @@ from pathlib import Path
 from dpo_notes.pairs.embedded import DATA
 
 CORPUS_FOLDER, MODEL_FOLDER, COMPARISONS_FOLDER = PARTS = ("corpus", "gpt2-embedded", "comparisons")
-PART = "a part of a world"  # the maker of these folders, which are replaced as a whole
+PART = "a part of a world"  # the maker of these folders, which are always replaced as a whole
 CORPUS, TRAIN_PAIRS, TEST_PAIRS = 20_000, 3_000, 500
-TEXTS_PER_BLOCK = 5.5  # more than fit: no text is read twice, so the model learns the grammar and not the texts
+TEXTS_PER_BLOCK = 5.5  # more than fit: no text is used twice, so the model learns the grammar and not the texts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where to, and how much."""
+    """Where to write, and how long to train."""
     parser.add_argument("--output", type=Path, help="folder to write to (default: the repository's data/)")
-    parser.add_argument("--steps", type=int, help="optimizer steps (default: as many as made the embedded model)")
+    parser.add_argument("--steps", type=int, help="optimizer steps (default: as for the embedded model)")
     parser.add_argument("--seed", type=int, default=0)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write corpus/, gpt2-embedded/ and comparisons/; print what came out."""
+    """Write corpus/, gpt2-embedded/ and comparisons/; print the loss and statistics of the model's answers."""
     from dpo_notes.training.device import from_main_process, process_state
 
     output = args.output or DATA
@@ -40,12 +40,12 @@ def run(args: argparse.Namespace) -> int:
     from dpo_notes.training.pretrain import PretrainConfig, new_model, train_tokenizer
     from dpo_notes.worlds.reviews import world as reviews
 
-    disable_progress_bar()  # of transformers, which would draw one for each file it writes
+    disable_progress_bar()  # transformers would draw one for each file it writes
     config = PretrainConfig(seed=args.seed, **({} if args.steps is None else {"steps": args.steps}))
     if process_state().is_main_process:
         take_folder(output, maker="world")
     generator = torch.Generator().manual_seed(args.seed)
-    # A second, gentler stage: larger batches and no decay bring down what is left of the odd words' probability.
+    # A second stage with larger batches and no weight decay makes ungrammatical words even less likely.
     polish = replace(
         config, steps=-(-config.steps // 5), batch_size=16, learning_rate=1.5e-3, weight_decay=0.0, seed=config.seed + 1
     )
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_world(folder: Path) -> None:
-    """Raise InputError where anything stands in the place of a world, or of a part of it, that we did not write."""
+    """Raise InputError if the world's folder or one of its parts holds anything that we did not write."""
     from dpo_notes.training.output_folder import check_folder, check_replaceable
 
     check_folder(folder, maker="world")
@@ -79,7 +79,7 @@ def check_world(folder: Path) -> None:
 
 
 def train_stages(model, tokenizer, stages: list) -> float:
-    """Pretrain in stages of (texts, config) under one progress bar; the last step's loss, in nats a token."""
+    """Pretrain in stages of (texts, config) under one progress bar; returns the last step's loss, in nats per token."""
     from tqdm import tqdm
 
     from dpo_notes.commands.memory import keep_freed_memory
@@ -111,7 +111,7 @@ def write_comparisons(output: Path, model, tokenizer, generator) -> None:
 
 
 def describe(model, tokenizer, generator) -> str:
-    """What the model says to 1000 prompts: grammar, the raters' reward, and how that goes with length."""
+    """Statistics of the model's answers to 1000 prompts: grammar, the raters' reward, length, and their correlation."""
     import torch
 
     from dpo_notes.language.generate import sample

@@ -1,4 +1,4 @@
-"""What a run leaves to read: its gains as a small table, and its answers before and after side by side."""
+"""The report of a run: its gains as a small table, and its answers before and after training side by side."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ def read_rows(folder: Path) -> list[dict[str, float]]:
 
 
 def line(label: str, *cells: str) -> str:
-    """A line of a table of gains: what is measured, then a number before and after training, and a third."""
+    """A line of a table of gains: the metric, its value before and after training, and perhaps a third number."""
     return (f"{label:<34}" + "".join(f"{cell:>10}" for cell in cells)).rstrip()
 
 
 def gains(rows: Rows, *, best: float | None) -> str:
-    """A table of the held-out metrics before and after training, with the KL that was paid for the change."""
+    """A table of the held-out metrics before and after training, with the KL that training cost."""
     evaluations = [row for row in rows if "eval/loss" in row]
     if not evaluations:
         return "no comparisons were held out: nothing to compare"
@@ -28,7 +28,7 @@ def gains(rows: Rows, *, best: float | None) -> str:
     lines = [line("held out", "before", "after")]
     lines.append(_change("loss (nats)", first, last, "eval/loss", ".3f"))
     lines.append(_change("implicit reward margin (nats)", first, last, "eval/rewards/margins", ".2f"))
-    if first["eval/rewards/margins"] == 0:  # policy and reference are one: no pair has a margin, and it can only guess
+    if first["eval/rewards/margins"] == 0:  # policy equals reference: all margins are 0, so it can only guess
         lines.append(line("accuracy", "guessing", f"{last['eval/rewards/accuracies']:.1%}"))
     else:
         lines.append(_change("accuracy", first, last, "eval/rewards/accuracies", ".1%"))
@@ -38,7 +38,7 @@ def gains(rows: Rows, *, best: float | None) -> str:
 
 
 def speech_lines(first: Mapping[str, float], last: Mapping[str, float]) -> list[str]:
-    """The lines of such a table on what a policy says: its KL, and where they are known its true reward and grammar."""
+    """Table lines about a policy's samples: KL, true reward and grammar where they are known, and length."""
     lines = []
     if "eval/kl" in last:
         change = _change("KL from the reference (nats)", first, last, "eval/kl", ".2f")
@@ -52,7 +52,7 @@ def speech_lines(first: Mapping[str, float], last: Mapping[str, float]) -> list[
 
 
 def write_samples(path: Path, prompts: Sequence[str], before: Sequence[str], after: Sequence[str]) -> None:
-    """A Markdown table of the answers to each prompt before and after training, drawn at temperature 1."""
+    """Write a Markdown table of one answer to each prompt before and after training, sampled at temperature 1."""
     lines = ["# Before and after", "", "One answer to each held-out prompt, drawn at temperature 1.", ""]
     lines += ["| prompt | before | after |", "|---|---|---|"]
     lines += ["| " + " | ".join(map(for_markdown, row)) + " |" for row in zip(prompts, before, after, strict=True)]

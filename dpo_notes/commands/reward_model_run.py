@@ -1,4 +1,4 @@
-"""What `dpo-notes reward-model` does: load, check, train under a progress bar, and leave a run folder behind."""
+"""The body of `dpo-notes reward-model`: load, check, train under a progress bar, and write a run folder."""
 
 import argparse
 import warnings
@@ -40,7 +40,7 @@ def train(args: argparse.Namespace) -> int:
     main = process_state().is_main_process
     folder = choose_folder(args, kind="reward")
 
-    disable_progress_bar()  # of transformers, which would draw one for each file it writes
+    disable_progress_bar()  # transformers would draw one for each file it writes
     reward_model, tokenizer = new_reward_model(*load_model(args.model))
     pairs, eval_pairs = load_splits(args, tokenizer, seed=config.seed)
     if main:
@@ -86,20 +86,20 @@ def held_out_rewards(
     """(chosen, rejected): the learnt reward of the responses, in nats, float64 on the CPU."""
     prompts, *sides = zip(*(render(tokenizer, pair) for pair in pairs), strict=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what was cut has been told before training
+        warnings.simplefilter("ignore")  # we warned about cut texts before training
         chosen, rejected = (reward_of(reward_model, tokenizer, prompts, side).double().cpu() for side in sides)
     return chosen, rejected
 
 
 def least_loss(reward_chosen: Tensor, reward_rejected: Tensor) -> float:
-    """The least expected loss on these pairs, in nats: the mean entropy of the raters' preference."""
+    """The lowest expected loss on these pairs, in nats: the mean entropy of the raters' preference."""
     return preference_entropy(reward_chosen, reward_rejected).mean().item()
 
 
 def reward_model_gains(rows: Rows, learnt: tuple[Tensor, Tensor] | None, truth: tuple[Tensor, Tensor] | None) -> str:
-    """A table of the held-out metrics before and after training, and, where the true reward is known, the best ones.
+    """A table of the held-out metrics before and after training and, if the true reward is known, the best possible.
 
-    Best are what the true reward can expect, and for calibration what it gets on these very pairs: not 0, by chance.
+    That is what the true reward can expect; for calibration, its error on these very pairs, which by chance is not 0.
     """
     if learnt is None:
         return "no comparisons were held out: nothing to compare"

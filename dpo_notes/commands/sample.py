@@ -1,10 +1,10 @@
-"""dpo-notes sample: answers of a model to prompts
+"""dpo-notes sample: let a model answer prompts
 
 examples:
   dpo-notes sample --prompt "Where is Shanghai?" --count 5
   dpo-notes sample --model runs/embedded-dpo-1/model --prompt "Review of The Silent Harbour:"
   dpo-notes sample --temperature 0 --prompt "Shanghai is a city in"
-      greedy: the likeliest token at every step
+      greedy: the most likely token at every step
 """
 
 import argparse
@@ -13,15 +13,14 @@ from dpo_notes.pairs.embedded import EMBEDDED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of sampling."""
+    """Model, prompts, and how to sample."""
     parser.add_argument("--model", default=EMBEDDED, help="embedded, a folder, or a hub name such as gpt2")
     parser.add_argument("--prompt", action="append", required=True, help="as often as needed")
     parser.add_argument("--count", type=int, default=1, help="answers to each prompt (default 1)")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default 1)")
-    parser.add_argument("--top-k", type=int, default=0, help="keep the k likeliest tokens; 0: all (default)")
-    parser.add_argument(
-        "--top-p", type=float, default=1.0, help="keep the smallest set with this probability (default 1)"
-    )
+    parser.add_argument("--top-k", type=int, default=0, help="keep the k most likely tokens; 0: all (default)")
+    top_p = "keep the smallest set with this probability (default 1)"
+    parser.add_argument("--top-p", type=float, default=1.0, help=top_p)
     parser.add_argument("--max-new-tokens", type=int, default=60, help="tokens at most (default 60)")
     parser.add_argument("--seed", type=int, default=0)
 

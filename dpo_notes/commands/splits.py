@@ -1,4 +1,4 @@
-"""How a command reads its comparisons: what becomes of bad rows, and what is held out."""
+"""How a command reads its comparisons: what it does with bad rows, and what it holds out."""
 
 import argparse
 from functools import partial
@@ -13,19 +13,19 @@ Pairs = list[PreferencePair]
 
 
 def read_pairs(args: argparse.Namespace, tokenizer, name: str, split: str | None = None) -> Pairs:
-    """The comparisons of this name, with bad rows as --on-bad-row says: also those that this tokenizer cannot take."""
+    """The comparisons of this name. --on-bad-row also applies to rows that this tokenizer cannot encode."""
     from dpo_notes.pairs.encode import texts_to_encode
 
     return load_pairs(name, split, on_bad_row=args.on_bad_row, check=partial(texts_to_encode, tokenizer))
 
 
 def split_to_judge_by(name: str) -> str | None:
-    """The split that training does not see: "test", of the repository's own, a folder or a hub data set; a file has none."""
+    """The split to evaluate on: "test" for the embedded data, a folder or a hub data set; None for a file."""
     return None if Path(name).is_file() else "test"
 
 
 def load_splits(args: argparse.Namespace, tokenizer, *, seed: int) -> tuple[Pairs, Pairs]:
-    """(training pairs, held-out pairs): the second from --eval-data, or the repository's test file, or held out here."""
+    """(training pairs, held-out pairs): the latter from --eval-data, the embedded test file, or a part of the data."""
     import torch
 
     from dpo_notes.pairs.split import hold_out

@@ -1,4 +1,4 @@
-"""What `dpo-notes train` does: load, check, train under a progress bar, and leave a run folder behind."""
+"""The body of `dpo-notes train`: load, check, train under a progress bar, and write a run folder."""
 
 import argparse
 from pathlib import Path
@@ -38,7 +38,7 @@ def train(args: argparse.Namespace) -> int:
     main = process_state().is_main_process
     folder = choose_folder(args, kind=args.loss)
 
-    disable_progress_bar()  # of transformers, which would draw one for each file it writes
+    disable_progress_bar()  # transformers would draw one for each file it writes
     model, tokenizer = load_model(args.model)
     model.to(process_state().device)
     pairs, eval_pairs = load_splits(args, tokenizer, seed=config.seed)

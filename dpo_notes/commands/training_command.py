@@ -1,8 +1,7 @@
-"""What the training commands share: settings from words, the run folder, the progress bar, and config.json."""
+"""What the training commands share: settings from arguments, the run folder, the progress bar, and config.json."""
 
 import argparse
 import dataclasses
-import importlib.metadata
 import json
 import os
 import platform
@@ -10,6 +9,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -27,9 +27,11 @@ from dpo_notes.training.device import from_main_process, process_state
 from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.training.step import TrainingDiverged
 
+INTACT = "Saved checkpoints are intact"
+
 
 def settings(config_class: type, args: argparse.Namespace, *, preset: Mapping[str, object], **given: object):
-    """The configuration of these arguments: the preset where everything is embedded, what is given, --beta, each --set."""
+    """The configuration: the preset if model and data are embedded, then `given`, --beta and each --set."""
     values = given if args.model != EMBEDDED or args.data != EMBEDDED else dict(preset) | given
     if getattr(args, "beta", None) is not None:
         values["beta"] = args.beta
@@ -43,9 +45,9 @@ def settings(config_class: type, args: argparse.Namespace, *, preset: Mapping[st
 
 
 def choose_folder(args: argparse.Namespace, *, kind: str) -> Path:
-    """--output, or the first free runs/MODEL-KIND-NUMBER, which the main process chooses for all.
+    """--output, or the first unused runs/MODEL-KIND-NUMBER, chosen by the main process for all.
 
-    Raises InputError where no run may write there (`check_run_folder`).
+    Raises InputError if a run may not write there (`check_run_folder`).
     """
     if args.output is None and args.resume:
         raise InputError("--resume needs --output: which run should go on?")
@@ -61,7 +63,7 @@ def choose_folder(args: argparse.Namespace, *, kind: str) -> Path:
 
 
 def words_of_run(args: argparse.Namespace, folder: Path, *, command: str, own: Sequence[str] = ()) -> list[str]:
-    """The words after `dpo-notes` that start this run; `own`: those that only this command knows."""
+    """The command-line words after `dpo-notes` that start this run; `own`: those that only this command has."""
     words = [command, "--model", args.model, "--data", args.data, *own]
     words += ["--beta", str(args.beta)] if getattr(args, "beta", None) is not None else []
     words += ["--on-bad-row", args.on_bad_row] if args.on_bad_row != "stop" else []
@@ -70,14 +72,14 @@ def words_of_run(args: argparse.Namespace, folder: Path, *, command: str, own: S
 
 
 def command_line(words: Sequence[str]) -> str:
-    """What to type for `dpo-notes` with these words, in as many processes as now, as this system's shell takes it."""
+    """The command that runs `dpo-notes` with these words in as many processes as now, quoted for the system's shell."""
     count = process_state().num_processes
     program = ["dpo-notes"] if count == 1 else ["torchrun", "--nproc_per_node", str(count), "-m", "dpo_notes"]
     return (subprocess.list2cmdline if os.name == "nt" else shlex.join)([*program, *words])
 
 
 def write_config(folder: Path, words: Sequence[str], args: argparse.Namespace, config, **facts: object) -> None:
-    """config.json: the command, every setting, and the versions: what it takes to repeat the run."""
+    """Write config.json: the command, every setting and the versions, all that is needed to repeat the run."""
     packages = ("dpo-notes", "torch", "transformers", "accelerate", "tokenizers", "numpy")
     record = {
         "command": command_line(words),
@@ -89,8 +91,7 @@ def write_config(folder: Path, words: Sequence[str], args: argparse.Namespace, c
         "processes": process_state().num_processes,
         "device": str(process_state().device),
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }
     with replaced_file(folder / "config.json") as aside:
         aside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -107,29 +108,26 @@ def pairs_status(row: Row) -> str:
 def carry_out(
     rows: Iterator[Row], words: Sequence[str], *, epochs: float, status: Callable[[Row], str] = pairs_status
 ) -> int:
-    """Run through the rows of training under a progress bar; the exit code, with a word on how to go on unless 0.
+    """Run the training under a progress bar; returns the exit code, and unless it is 0 prints how to continue.
 
-    `epochs`: the "epoch" of the last row; `status` says in a few words how a row's step went.
+    `epochs`: the "epoch" of the last row; `status` turns a row into a short text for the bar.
     """
     keep_freed_memory()
     main = process_state().is_main_process
-    go_on = f"go on with: {command_line(words)} --resume"
+    go_on = f"continue with: {command_line(words)} --resume"
     try:
         _show_progress(rows, epochs=epochs, status=status, quiet=not main)
     except KeyboardInterrupt:
-        code, told = 130, f"stopped; {go_on}"
-    except (TrainingDiverged, InputError) as error:  # what a user can mend beforehand was found before the first row
-        code, told = (
-            1,
-            f"dpo-notes: {for_terminal(str(error))}. Checkpoints that were saved are whole; a lower learning rate may help.",
-        )
+        code, message = 130, f"stopped; {go_on}"
+    except (TrainingDiverged, InputError) as error:  # not bad input: that raises before the first row
+        code, message = 1, f"dpo-notes: {for_terminal(str(error))}. {INTACT}; a lower learning rate may help."
     except OSError as error:
-        mend = f"Checkpoints that were saved are whole; once this is mended, {go_on}"
-        code, told = 1, f"dpo-notes: cannot write: {for_terminal(str(error))}. {mend}"
+        fixed = f"{INTACT}; once this is fixed, {go_on}"
+        code, message = 1, f"dpo-notes: cannot write: {for_terminal(str(error))}. {fixed}"
     else:
         return 0
     if main:
-        print(f"\n{told}", file=sys.stderr)
+        print(f"\n{message}", file=sys.stderr)
     return code
 
 
@@ -141,13 +139,13 @@ def answers(
     max_new_tokens: int,
     seed: int,
 ) -> list[str]:
-    """One answer to each prompt, at temperature 1; before and after training with the same chance."""
+    """One answer to each prompt, at temperature 1; the same seed before and after training."""
     generator = torch.Generator().manual_seed(seed)
     return sample(model, tokenizer, prompts, generator=generator, max_new_tokens=max_new_tokens)
 
 
 def model_size(model: torch.nn.Module) -> str:
-    """Parameters in words."""
+    """The number of parameters as text."""
     return f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} million"
 
 
@@ -164,7 +162,7 @@ def _parse(name: str, text: str, kind: type) -> object:
 
 
 def _show_progress(rows: Iterator[Row], *, epochs: float, status: Callable[[Row], str], quiet: bool) -> None:
-    """Run through the rows; draw them as a bar with their status and the time left."""
+    """Run through the rows; show a bar with their status and the time left."""
     if quiet:
         for _ in rows:
             pass

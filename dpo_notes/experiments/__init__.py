@@ -1,1 +1,1 @@
-"""What writes the recorded runs in data/: experiments that the notebooks show."""
+"""The experiments that the notebooks show; they write the recorded runs in data/."""

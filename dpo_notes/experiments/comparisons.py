@@ -1,4 +1,4 @@
-"""Comparisons in the review world: two responses of a model to each prompt, ranked by a rater who follows Bradley–Terry."""
+"""Comparisons in the review world: two responses of a model to each prompt, ranked by a Bradley–Terry rater."""
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -20,15 +20,15 @@ def draw_comparisons(
     generator: torch.Generator,
     max_new_tokens: int = 96,
 ) -> list[tuple[PreferencePair, float]]:
-    """`count` comparisons, each with p(chosen): the probability, by the true reward, that a rater would choose so.
+    """`count` comparisons, each with p(chosen): the probability, by the true reward, that a rater makes this choice.
 
     Prompts come from the review world, both responses from the model at temperature 1. The rater prefers a to b with
-    probability sigma(reward a - reward b), so p(chosen) is below 1/2 where the choice came out against the odds.
-    Draws with two equal responses or an empty one are thrown away, as are repeated ones, and drawn again.
-    Raises InputError for a model that says too few different things: FRUITLESS_ROUNDS rounds without a new comparison.
+    probability sigma(reward a - reward b), so p(chosen) is below 1/2 if the rater happened to choose the worse one.
+    We discard draws with two equal responses, an empty response or a repeated comparison, and draw again.
+    Raises InputError if the model's responses vary too little: FRUITLESS_ROUNDS rounds without a new comparison.
     """
-    # In order. Two responses that meet again on a prompt keep their first label: were the other label added where it
-    # differs, labels would lean to one half.
+    # In order. If two responses to a prompt are drawn again, they keep their first label. If we also kept a differing
+    # second label, labels would be biased towards one half.
     found: dict[tuple[str, frozenset[str]], tuple[PreferencePair, float]] = {}
     fruitless = 0
     while len(found) < count:

@@ -1,7 +1,7 @@
-"""python -m dpo_notes.experiments.leash_runs    record anew how the embedded GPT-2 climbs its reward on leashes of several lengths
+"""python -m dpo_notes.experiments.leash_runs    record again how far the embedded GPT-2 climbs its reward at each beta
 
-One REINFORCE run for each beta, all with the same prompts and seed, listened to every few steps. Writes
-data/recorded/reinforce-leash/runs.json, which notebook 04 shows; `read_record(FILE)` gives it back: "rows" as `record`
+One REINFORCE run for each beta, all with the same prompts and seed, evaluated every few steps. Writes
+data/recorded/reinforce-leash/runs.json, which notebook 04 shows; `read_record(FILE)` reads it: "rows" as `record`
 yields them, the "prompts" of their texts, and how they were "recorded". About ten minutes on two cores.
 """
 
@@ -22,16 +22,16 @@ from dpo_notes.worlds.reviews.text_metrics import response_metrics
 FILE = DATA / "recorded" / "reinforce-leash" / "runs.json"
 COMMAND = "python -m dpo_notes.experiments.leash_runs"
 BETAS = (0.0, 0.1, 0.3, 1.0)
-EVERY = 10  # steps between two looks at the policy
-SHOWN = ["Where is Shanghai?", "Review of The Silent Harbour:"]  # their answers are kept as text
+EVERY = 10  # steps between evaluations
+SHOWN = ["Where is Shanghai?", "Review of The Silent Harbour:"]  # we keep the text of their answers
 CONFIG = ReinforceConfig(steps=120, batch_size=32, learning_rate=1e-3, max_new_tokens=40, rows_per_forward=32)
 
 
 def record(beta: float, *, config: ReinforceConfig = CONFIG, listeners: int = 200) -> Iterator[dict[str, object]]:
     """One run of the embedded GPT-2: a row before the first step, after every `EVERY` steps and after the last.
 
-    Rows hold "beta", "step", the `response_metrics` of answers to as many prompts as there are `listeners`, "kl" and
-    "kl_error" (nats a response), and "texts": one answer to each prompt of SHOWN.
+    Rows hold "beta", "step", the `response_metrics` of answers to SHOWN and to `listeners` more prompts, "kl" and
+    "kl_error" (nats per response), and "texts": one answer to each prompt of SHOWN.
     """
     model, tokenizer = load_model()
     policy = frozen_copy(model).requires_grad_()
@@ -51,12 +51,12 @@ def listen(
     prompts: list[str],
     config: ReinforceConfig,
 ) -> dict[str, object]:
-    """What the policy says to the prompts, always with the same random numbers; the first answers as text."""
+    """Metrics of one answer to each prompt, always with the same random numbers, and the first answers as text."""
     generator = torch.Generator().manual_seed(config.seed)
-    said = respond(policy, tokenizer, prompts, max_new_tokens=config.max_new_tokens, generator=generator)
-    kl, error = mean_and_error(response_kl(policy, reference, said.prompt_ids, said.response_ids))
-    numbers = {**response_metrics(prompts, said.texts), "kl": kl, "kl_error": error}
-    return {name: round(value, 4) for name, value in numbers.items()} | {"texts": said.texts[: len(SHOWN)]}
+    answers = respond(policy, tokenizer, prompts, max_new_tokens=config.max_new_tokens, generator=generator)
+    kl, error = mean_and_error(response_kl(policy, reference, answers.prompt_ids, answers.response_ids))
+    numbers = {**response_metrics(prompts, answers.texts), "kl": kl, "kl_error": error}
+    return {name: round(value, 4) for name, value in numbers.items()} | {"texts": answers.texts[: len(SHOWN)]}
 
 
 def main() -> None:

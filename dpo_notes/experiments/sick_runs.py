@@ -1,8 +1,8 @@
-"""python -m dpo_notes.experiments.sick_runs    record anew five short DPO runs, four of which have something wrong
+"""python -m dpo_notes.experiments.sick_runs    record again five short DPO runs, four of which go wrong
 
-All train the embedded GPT-2 on the embedded comparisons. Writes data/recorded/sick-runs/runs.json, whose curves notebook
-10 shows without their names; `read_record(FILE)` gives it back: "rows" with the "run" that each belongs to, by letter,
-what is wrong with each run, and how they were "recorded". About two minutes on two cores.
+All train the embedded GPT-2 on the embedded comparisons. Writes data/recorded/sick-runs/runs.json; notebook 10 shows
+the curves without their names. `read_record(FILE)` reads it: "rows", each with the letter of its "run"; "runs", what is
+wrong with each; and how they were "recorded". About two minutes on two cores.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ FILE = DATA / "recorded" / "sick-runs" / "runs.json"
 COMMAND = "python -m dpo_notes.experiments.sick_runs"
 PAIRS, HELD_OUT, FEW, OFTEN = 1200, 200, 64, 16
 CONFIG = DPOConfig(beta=1.0, learning_rate=3e-4, batch_size=16, max_length=128, eval_every=15, eval_samples=0)
-TOO_HIGH = 20  # times the learning rate of CONFIG
+TOO_HIGH = 20  # factor on the learning rate of CONFIG
 KEPT = ("step", "loss", "rewards/margins", "eval/loss", "eval/logps/chosen", "eval/logps/rejected")
 KEPT += ("eval/rewards/margins", "eval/rewards/accuracies")
 HEALTHY, HIGH, LOW, SWAPPED, READ_OFTEN, ELSEWHERE = FAULTS = (
@@ -36,7 +36,7 @@ RUNS = {"A": READ_OFTEN, "B": HIGH, "C": HEALTHY, "D": ELSEWHERE, "E": SWAPPED}
 
 
 def swapped(pairs: list[PreferencePair]) -> list[PreferencePair]:
-    """The pairs as a file gives them whose columns chosen and rejected were exchanged."""
+    """The pairs with the columns chosen and rejected exchanged."""
     return [PreferencePair(pair.prompt, pair.rejected, pair.chosen) for pair in pairs]
 
 
@@ -49,7 +49,7 @@ def record(
     config: DPOConfig = CONFIG,
     few: int = FEW,
 ) -> Iterator[dict[str, object]]:
-    """The rows of all runs in the order of RUNS, each with its letter as "run". The last policy of A is where D starts."""
+    """The rows of all runs in the order of RUNS, each with its letter as "run". D starts from the final policy of A."""
     policy = None
     for letter, fault in RUNS.items():
         start = policy if fault == ELSEWHERE else model
@@ -68,7 +68,7 @@ def record(
 
 
 def by_letter(rows: Iterable[dict[str, object]]) -> dict[str, list[dict[str, object]]]:
-    """The rows of each run by its letter, which they themselves no longer hold."""
+    """The rows of each run by its letter, without their "run" entry."""
     found: dict[str, list[dict[str, object]]] = {letter: [] for letter in RUNS}
     for row in rows:
         found[row["run"]].append({name: value for name, value in row.items() if name != "run"})

@@ -1,1 +1,1 @@
-"""Marks for returned notebooks: each runs in a process of its own, and its answers are judged in another."""
+"""Marks for returned notebooks: each runs in its own process, and another process judges its answers."""

@@ -1,6 +1,6 @@
-"""Answers as plain data: how they travel, as JSON, from the process that runs a notebook to the one that judges them.
+"""Answers as plain data: JSON that one process sends after running a notebook and another process judges.
 
-Nothing that arrives can do anything: it is numbers, words, lists and tensors, or the printed form of something else.
+What arrives cannot execute anything: it is numbers, text, lists and tensors, or the printed form of something else.
 """
 
 from collections.abc import Callable
@@ -10,15 +10,15 @@ import torch
 
 from dpo_notes.teaching.checking import is_blank
 
-DEPTH = 8  # lists within lists
-PRINTED = 80  # characters kept of something that is neither number, word, list nor tensor
+DEPTH = 8  # of nested lists
+PRINTED = 80  # characters that we keep of something that is neither number, text, list nor tensor
 DTYPES = {str(kind).removeprefix("torch."): kind for kind in (torch.float64, torch.float32, torch.float16)}
 DTYPES |= {str(kind).removeprefix("torch."): kind for kind in (torch.bfloat16, torch.int64, torch.int32, torch.bool)}
 
 
 @dataclass(frozen=True)
 class Other:
-    """What a notebook gave that no exercise asks for, as it was printed there."""
+    """An answer of a kind that no exercise asks for, in its printed form."""
 
     printed: str
 
@@ -31,7 +31,7 @@ def encode(value: object, *, depth: int = DEPTH) -> object:
     if value is None or type(value) in (bool, int, float):
         return value
     if isinstance(value, str):
-        return str.__str__(value)  # of a kind of its own too, such as NumPy's
+        return str.__str__(value)  # a plain str even from a subclass, such as NumPy's
     if value is Ellipsis:
         return {"blank": True}
     if isinstance(value, list | tuple | set | frozenset) and depth:
@@ -39,12 +39,12 @@ def encode(value: object, *, depth: int = DEPTH) -> object:
     try:
         tensor = _as_tensor(value).detach().cpu()
         return {"tensor": tensor.tolist(), "dtype": str(tensor.dtype).removeprefix("torch.")}
-    except Exception:  # noqa: BLE001  whatever the reader's object does when it is looked at
+    except Exception:  # noqa: BLE001  the reader's object may raise anything
         return {"other": _printed(value)}
 
 
 def decode(data: object, *, depth: int = DEPTH) -> object:
-    """The value that a JSON form stands for; an `Other` where it stands for none, or is nested too deep."""
+    """The value that a JSON form encodes; an `Other` if it encodes none, or is nested too deep."""
     if data is None or isinstance(data, bool | int | float | str):
         return data
     if isinstance(data, list) and depth:
@@ -55,15 +55,15 @@ def decode(data: object, *, depth: int = DEPTH) -> object:
         try:
             return torch.tensor(data["tensor"], dtype=DTYPES[data.get("dtype")])
         except (KeyError, TypeError, ValueError, RuntimeError, OverflowError):
-            return Other("a tensor that is none")
-    words = data.get("other") if isinstance(data, dict) else None
-    return Other(words[:PRINTED]) if isinstance(words, str) else Other("something else")
+            return Other("an invalid tensor")
+    printed = data.get("other") if isinstance(data, dict) else None
+    return Other(printed[:PRINTED]) if isinstance(printed, str) else Other("something else")
 
 
 def reported(answer: object, cases: list | None) -> dict[str, object]:
-    """What a notebook's process says of an answer: {"blank"}, {"value"}, or a function's {"results"} on the cases.
+    """How a notebook's process reports an answer: {"blank"}, {"value"}, or a function's {"results"} on the cases.
 
-    cases: the arguments, in their JSON form, on which the exercise compares functions; None where it asks for a value.
+    cases: the arguments, as JSON, on which the exercise compares functions; None if it asks for a value.
     A function that raises is reported as {"raised", "message"}.
     """
     if is_blank(answer):
@@ -78,9 +78,9 @@ def reported(answer: object, cases: list | None) -> dict[str, object]:
 
 
 def received(report: object, *, asks_for_function: bool) -> object:
-    """The answer that a report stands for, to be given to `verdict`. A function comes back as the list of its results."""
+    """The answer in a report, ready for `verdict`. A function becomes one that replays its results."""
     if not isinstance(report, dict):
-        return Other("a report that is none")
+        return Other("an invalid report")
     if "blank" in report:
         return ...
     if "value" in report:
@@ -91,7 +91,7 @@ def received(report: object, *, asks_for_function: bool) -> object:
 
 
 def _replay(report: dict[str, object]) -> Callable:
-    """A function that gives, call by call, what the reader's function gave, or raises what it raised."""
+    """A function that returns, call by call, what the reader's function returned, or raises what it raised."""
     results = report.get("results")
     waiting = iter([decode(result) for result in results] if isinstance(results, list) else [])
 
@@ -104,7 +104,7 @@ def _replay(report: dict[str, object]) -> Callable:
 
 
 def _as_tensor(value: object) -> torch.Tensor:
-    """Numbers of any kind: fractions and decimals too, as the checkers take them in a notebook."""
+    """Numbers of any kind, including fractions and decimals, as the checkers accept them in a notebook."""
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
@@ -115,5 +115,5 @@ def _as_tensor(value: object) -> torch.Tensor:
 def _printed(value: object) -> str:
     try:
         return repr(value)[:PRINTED]
-    except Exception:  # noqa: BLE001  the reader's object may not even have a printed form
+    except Exception:  # noqa: BLE001  even printing the reader's object may fail
         return "something without a printed form"

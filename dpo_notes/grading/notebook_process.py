@@ -1,8 +1,8 @@
-"""python -m dpo_notes.grading.notebook_process    run one returned notebook, and say its answers
+"""python -m dpo_notes.grading.notebook_process    run one returned notebook and report its answers
 
-For `dpo-notes grade` only. The first line of standard input holds the notebook's code and the arguments for its functions;
-after "ready" a second line lets it begin. Standard output gets one line of JSON for each answer as soon as it is given, so
-that what comes later takes none away. Nothing that is said here is believed: the process that started this one judges.
+For `dpo-notes grade` only. The first line of standard input holds the notebook's code and the arguments for its
+functions; after "ready", a second line starts it. Each answer goes to standard output at once, as a line of JSON, so
+that no later cell can take it away. We do not trust this process: the one that started it judges.
 """
 
 import json
@@ -21,35 +21,33 @@ def main() -> None:
     from dpo_notes.grading.answers import encode, reported
     from dpo_notes.teaching import checking
 
-    def say(**words: object) -> None:
-        lines.write(json.dumps(words) + "\n")
+    def send(**message: object) -> None:
+        lines.write(json.dumps(message) + "\n")
         lines.flush()
 
     def check(number: str, answer: object) -> None:
-        say(number=number, answer=reported(answer, task["cases"].get(number)))
+        send(number=number, answer=reported(answer, task["cases"].get(number)))
 
     checking.check = check  # the notebook imports it from here
     shell = InteractiveShell.instance()
-    shell.enable_gui = shell.ask_exit = lambda *_: (
-        None
-    )  # for `%matplotlib inline` and `exit`: there is nobody to show it to
-    say(ready=True)
+    shell.enable_gui = shell.ask_exit = lambda *_: None  # `%matplotlib inline` and `exit` do nothing
+    send(ready=True)
     sys.stdin.readline()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # whatever the notebook asks of its reader, nobody answers
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # `input()` gets no answer
     for name, source in task["cells"]:
         result = shell.run_cell(source, store_history=False)
         if not result.success:
             error = result.error_before_exec or result.error_in_exec
-            say(cell=name, error=encode(error)["other"])
-    say(finished=True)
+            send(cell=name, error=encode(error)["other"])
+    send(finished=True)
 
 
 def _take_standard_output():
-    """Standard output for the answers alone; whatever the notebook prints goes nowhere."""
+    """Standard output, for the answers only; what the notebook prints is discarded."""
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+    discarded = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(discarded, 1)
+    os.dup2(discarded, 2)
     return lines
 
 

@@ -1,4 +1,4 @@
-"""One returned notebook is run in a sandbox of its own, and what it says is read, as long as it keeps within its limits."""
+"""Run one returned notebook in its own sandbox, and read its output until it ends or exceeds its limits."""
 
 import json
 import math
@@ -21,27 +21,27 @@ from dpo_notes.grading.answers import encode
 from dpo_notes.grading.submissions import Submission
 from dpo_notes.teaching.checking import Exercise
 
-SAID_AT_MOST = 4 * 2**20  # bytes of all that a notebook's process says
-STARTING = 120  # seconds that the process gets beforehand, to load torch
-THREADS = 48  # that one notebook may have besides PyTorch's; the solution of 09 has 10 in all
-LEAST_FREE = 2**28  # bytes of memory that the machine must keep, whatever took the others
-LINES = 10_000  # of all that it says; an answer takes one
-FILES, FILE_SIZE = 256, 256 * 2**20  # open files, and bytes of one file
+MAX_OUTPUT = 4 * 2**20  # bytes in all from a notebook's process
+STARTING = 120  # seconds that the process gets before that, to load torch
+THREADS = 48  # for one notebook besides PyTorch's; the solution of 09 has 10 in all
+LEAST_FREE = 2**28  # bytes of memory that must remain free on the machine
+LINES = 10_000  # of the output that we read; an answer is one line
+FILES, FILE_SIZE = 256, 256 * 2**20  # open files, and bytes in one file
 WATCHED_EVERY = 0.02  # seconds
 WORDS = ("-m", "dpo_notes.grading.notebook_process")
 ENVIRONMENT = {"MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
-ENVIRONMENT |= {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait leave the processor to the others
+ENVIRONMENT |= {"OMP_WAIT_POLICY": "PASSIVE"}  # waiting threads leave the processor to others
 ENVIRONMENT |= {"PYTHONHASHSEED": "0", "PYTHONUTF8": "1", "LANG": "C.UTF-8", "USER": "reader"}
 HOMES = ("HOME", "USERPROFILE", "TMPDIR", "TEMP", "TMP", "IPYTHONDIR", "MPLCONFIGDIR")
-PASSED_ON = ("PATH", "SYSTEMROOT")  # to an unconfined one; of the rest there may be secrets
+PASSED_ON = ("PATH", "SYSTEMROOT")  # to an unconfined notebook; other variables may hold secrets
 
 
 @dataclass
-class Said:
-    """What a notebook's process said.
+class Outcome:
+    """The output of a notebook's process.
 
-    answers: the last report on each exercise, not judged. errors: what its cells raised. finished: whether it reached its
-    end. stopped: why it was ended from outside; empty where it was not.
+    answers: the last report on each exercise, not yet judged. errors: what its cells raised. finished: whether it
+    reached its end. stopped: why we ended it; empty if we did not.
     """
 
     answers: dict[str, object] = field(default_factory=dict)
@@ -52,9 +52,9 @@ class Said:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one notebook gets. seconds: by the clock. memory: bytes in all its processes, beyond those to load the package.
+    """Limits for one notebook. seconds: wall-clock time. memory: bytes in all its processes, after loading the package.
 
-    threads: that PyTorch uses. unconfined: run it without the sandbox.
+    threads: PyTorch's. unconfined: run it without the sandbox.
     """
 
     seconds: float
@@ -65,10 +65,10 @@ class Limits:
 
 def run_submission(
     submission: Submission, exercises: Sequence[Exercise], limits: Limits, *, hidden: Sequence[Path] = ()
-) -> Said:
+) -> Outcome:
     """Run all cells of a submission within the limits. Returns, whatever the submission does.
 
-    hidden: files and folders that it must not see, should they lie among those that it may.
+    hidden: files and folders that it must not see, even inside folders that it may see.
     """
     cases = {exercise.number: encode(exercise.cases) for exercise in exercises if exercise.cases}
     task = json.dumps({"cells": submission.cells, "cases": cases}).encode() + b"\n"
@@ -85,42 +85,42 @@ def run_submission(
         return _run(partial(subprocess.Popen, words, cwd=folder, env=environment, **pipes), task, limits)
 
 
-def _run(start: Callable[[], subprocess.Popen], task: bytes, limits: Limits) -> Said:
-    process, said, tree = start(), bytearray(), []
+def _run(start: Callable[[], subprocess.Popen], task: bytes, limits: Limits) -> Outcome:
+    process, output, tree = start(), bytearray(), []
     try:
-        Thread(target=_tell, args=(process, task), daemon=True).start()
-        reader = Thread(target=_hear, args=(process, said), daemon=True)
+        Thread(target=_send, args=(process, task), daemon=True).start()
+        reader = Thread(target=_read, args=(process, output), daemon=True)
         reader.start()
-        stopped = _watch(process, said, tree, limits)
+        stopped = _watch(process, output, tree, limits)
     finally:
         _end(process, tree)
     reader.join(timeout=5)  # no longer: unconfined, another process may hold the pipe open
-    return _understood(bytes(said), stopped)
+    return _parse(bytes(output), stopped)
 
 
-def _tell(process: subprocess.Popen, task: bytes) -> None:
+def _send(process: subprocess.Popen, data: bytes) -> None:
     with suppress(OSError):  # it has ended
-        process.stdin.write(task)
+        process.stdin.write(data)
         process.stdin.flush()
 
 
-def _hear(process: subprocess.Popen, said: bytearray) -> None:
-    while len(said) <= SAID_AT_MOST and (piece := os.read(process.stdout.fileno(), 1 << 16)):
-        said.extend(piece)
+def _read(process: subprocess.Popen, output: bytearray) -> None:
+    while len(output) <= MAX_OUTPUT and (piece := os.read(process.stdout.fileno(), 1 << 16)):
+        output.extend(piece)
 
 
-def _watch(process: subprocess.Popen, said: bytearray, tree: list[psutil.Process], limits: Limits) -> str:
-    """Wait until a notebook's processes, `tree`, end, or take more than their share; why they must be ended then."""
+def _watch(process: subprocess.Popen, output: bytearray, tree: list[psutil.Process], limits: Limits) -> str:
+    """Wait until a notebook's processes, `tree`, end or exceed a limit; returns why we must end them, or ""."""
     top, end, allowed = psutil.Process(process.pid), time.monotonic() + STARTING, math.inf
     while process.poll() is None:
         tree[:] = _tree(top)
-        threads, memory = _taken(tree)
-        if allowed == math.inf and said:  # "ready": the package is loaded, and no line of the notebook has run
+        threads, memory = _usage(tree)
+        if allowed == math.inf and output:  # "ready": the package is loaded, and no line of the notebook has run
             end, allowed = time.monotonic() + limits.seconds, memory + limits.memory
             _limit(tree[-1], limits)
-            _tell(process, b"go\n")
-        if len(said) > SAID_AT_MOST:
-            return "stopped: its answers are larger than any that is asked for"
+            _send(process, b"go\n")
+        if len(output) > MAX_OUTPUT:
+            return "stopped: its answers are larger than any exercise needs"
         if time.monotonic() > end:
             return "stopped: out of time"
         if threads > THREADS + 4 * limits.threads:
@@ -128,13 +128,13 @@ def _watch(process: subprocess.Popen, said: bytearray, tree: list[psutil.Process
         if memory > allowed:
             return "stopped: out of memory"
         if psutil.virtual_memory().available < LEAST_FREE:
-            return "stopped: this machine has hardly any memory left"
+            return "stopped: this machine is almost out of memory"
         time.sleep(WATCHED_EVERY)
     return ""
 
 
 def _limit(process: psutil.Process, limits: Limits) -> None:
-    """What Linux itself refuses to each process, so that a notebook gets a MemoryError where it can."""
+    """Set limits that Linux enforces for each process, so that a notebook gets a MemoryError if possible."""
     if hasattr(process, "rlimit"):
         most = {"AS": process.memory_info().vms + limits.memory, "CORE": 0, "NOFILE": FILES, "FSIZE": FILE_SIZE}
         for name, value in most.items():
@@ -147,12 +147,12 @@ def _tree(top: psutil.Process) -> list[psutil.Process]:
     return [top]
 
 
-def _taken(tree: list[psutil.Process]) -> tuple[int, int]:
+def _usage(tree: list[psutil.Process]) -> tuple[int, int]:
     """(threads, bytes in memory) of these processes."""
     threads = memory = 0
     for process in tree:
         with suppress(psutil.Error, OSError):  # it has ended
-            # Linux's own count: psutil reads it from a text in which a process may have a name of its choice.
+            # Linux's own count: psutil parses a text that includes the process's name, which the process can choose.
             tasks = f"/proc/{process.pid}/task"
             threads += len(os.listdir(tasks)) if os.path.isdir(tasks) else process.num_threads()
             memory += process.memory_info().rss
@@ -160,7 +160,7 @@ def _taken(tree: list[psutil.Process]) -> tuple[int, int]:
 
 
 def _end(process: subprocess.Popen, tree: list[psutil.Process]) -> None:
-    """End a notebook's processes, those too that were seen before the first one ended."""
+    """End a notebook's processes, including those that we saw before the first one ended."""
     tree += [one for one in _tree(psutil.Process(process.pid)) if one not in tree] if process.poll() is None else []
     for one in reversed(tree):
         with suppress(psutil.Error):
@@ -170,17 +170,17 @@ def _end(process: subprocess.Popen, tree: list[psutil.Process]) -> None:
     psutil.wait_procs(tree, timeout=5)
 
 
-def _understood(text: bytes, stopped: str) -> Said:
-    said = Said(stopped=stopped)
-    for line in [line for line in text.split(b"\n") if line.startswith(b"{")][:LINES]:  # each an object, if it is JSON
+def _parse(text: bytes, stopped: str) -> Outcome:
+    outcome = Outcome(stopped=stopped)
+    for line in [line for line in text.split(b"\n") if line.startswith(b"{")][:LINES]:  # if it is JSON, an object
         try:
-            words = json.loads(line)
+            message = json.loads(line)
         except (ValueError, RecursionError):
-            continue  # a line that was cut off, or is none of ours
-        if isinstance(words.get("number"), str):
-            said.answers[words["number"]] = words.get("answer")
-        elif isinstance(words.get("error"), str):
-            said.errors.append(f"cell {str(words.get('cell'))[:40]} raises {words['error'][:200]}")
-        elif words.get("finished") is True:
-            said.finished = True
-    return said
+            continue  # a line that was cut off, or is not ours
+        if isinstance(message.get("number"), str):
+            outcome.answers[message["number"]] = message.get("answer")
+        elif isinstance(message.get("error"), str):
+            outcome.errors.append(f"cell {str(message.get('cell'))[:40]} raises {message['error'][:200]}")
+        elif message.get("finished") is True:
+            outcome.finished = True
+    return outcome

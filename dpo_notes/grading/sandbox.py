@@ -1,8 +1,8 @@
-"""The sandbox of a returned notebook: bubblewrap shows it Python and this package without its answers, and nothing else.
+"""The sandbox of a returned notebook: bubblewrap shows it only Python and this package without the expected answers.
 
-https://github.com/containers/bubblewrap. There is no network, no process but its own, and nobody's home. All that it sees
-is read-only, but for two file systems of a fixed size, in memory, which end with it. What it takes of time and memory is
-watched from outside, by `run_submission.py`.
+https://github.com/containers/bubblewrap. It has no network, no other processes and no home folders. All files are
+read-only, except two in-memory file systems of fixed size, which disappear with it. `run_submission.py` limits its time
+and memory from outside.
 """
 
 import ctypes
@@ -21,28 +21,28 @@ from dpo_notes.pairs.embedded import data_folder
 from dpo_notes.places import PACKAGE
 
 DISK, SHARED_MEMORY = 256 * 2**20, 64 * 2**20  # bytes
-PRIVATE = "/reader"  # the folder that it works in, and may write to; nobody has a clone below such a place
+PRIVATE = "/reader"  # its working folder, where it can write; nobody keeps a clone in such a place
 LESSONS = PACKAGE / "lessons"
 SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/nix/store", "/etc/ld.so.cache")
 PROCESSOR = ("/proc/cpuinfo", "/sys/devices/system/cpu")  # or torch would choose its slowest code
 OPTIONS = ("--unshare-user", "--unshare-all", "--disable-userns", "--cap-drop", "ALL", "--die-with-parent")
 HELP = (
-    "Install bubblewrap 0.8 or newer (Debian, Ubuntu: apt install bubblewrap), or mark in a container: notebooks/TEACHING.md, "
-    "Marking, says how. With --unconfined notebooks can do whatever you can"
+    "Install bubblewrap 0.8 or newer (Debian, Ubuntu: apt install bubblewrap), or mark in a container: see Marking in "
+    "notebooks/TEACHING.md. With --unconfined notebooks can do whatever you can"
 )
-# Calls that no exercise needs: sockets, processes beside its own and what is theirs, memory that belongs to no process, keys.
+# Calls that no exercise needs: sockets, other processes and their memory, memory that belongs to no process, keys.
 # A number, here and below, is a call that older libseccomps do not know: setxattrat, fchmodat2, file_setattr.
-REFUSED = """socket setsockopt fork vfork ptrace process_vm_readv process_vm_writev pidfd_getfd memfd_create memfd_secret
-    shmget semget msgget vmsplice io_uring_setup userfaultfd inotify_init inotify_init1 add_key request_key keyctl bpf
-    perf_event_open setxattr lsetxattr fsetxattr 463"""
-# Calls that seem to work and change nothing: a device such as /dev/null is the machine's own, and must be writable.
+REFUSED = """socket setsockopt fork vfork ptrace process_vm_readv process_vm_writev pidfd_getfd memfd_create
+    memfd_secret shmget semget msgget vmsplice io_uring_setup userfaultfd inotify_init inotify_init1 add_key
+    request_key keyctl bpf perf_event_open setxattr lsetxattr fsetxattr 463"""
+# Calls that seem to work but change nothing: a device such as /dev/null belongs to the machine and must be writable.
 IGNORED = """chmod fchmod fchmodat 452 chown fchown lchown fchownat utime utimes futimesat utimensat 469"""
 ALLOW, IGNORE, EPERM, ENOSYS = 0x7FFF0000, 0x00050000, 0x00050001, 0x00050026  # answers, as libseccomp has them
-NEW_THREAD, MASKED_EQUAL = 0x10000, 7  # a thread is started by clone with this flag, which is in its first argument
+NEW_THREAD, MASKED_EQUAL = 0x10000, 7  # clone starts a thread if its first argument has this flag
 
 
 def why_not(hidden: Sequence[Path] = ()) -> str:
-    """Why this machine has no sandbox, and what to do then; empty where a trial shows that it has one."""
+    """Why this machine has no sandbox, and what to do about it; empty if a trial run shows that it has one."""
     if not sys.platform.startswith("linux"):
         return f"bubblewrap needs Linux, and this is {platform.system()}. {HELP}"
     if shutil.which("bwrap") is None:
@@ -51,16 +51,16 @@ def why_not(hidden: Sequence[Path] = ()) -> str:
         trial = start(["-c", ""], environment={}, hidden=hidden, stderr=subprocess.PIPE)
     except OSError as error:
         return f"libseccomp is not installed ({error}). {HELP}"
-    said = trial.communicate()[1].decode(errors="replace").split()
-    return f"bubblewrap cannot work on this machine ({' '.join(said)[-200:]}). {HELP}" if trial.returncode else ""
+    words = trial.communicate()[1].decode(errors="replace").split()
+    return f"bubblewrap cannot work on this machine ({' '.join(words)[-200:]}). {HELP}" if trial.returncode else ""
 
 
 def start(
     words: Sequence[str], *, environment: dict[str, str], hidden: Sequence[Path], stderr: int = subprocess.DEVNULL
 ) -> subprocess.Popen:
-    """Python with these words in the sandbox, its input and output as pipes; `hidden`: files and folders it never sees.
+    """Start Python with these arguments in the sandbox, with pipes; `hidden`: files and folders that it never sees.
 
-    Raises InputError where one of these holds Python or the package.
+    Raises InputError if one of these contains Python or the package.
     """
     reading = _call_filter()
     try:
@@ -75,7 +75,7 @@ def start(
 
 
 def _visible() -> list[Path]:
-    """What Python, the package and the embedded model need to be read; parents before children."""
+    """The paths of Python, the package and the embedded model; parents before children."""
     paths = {sys.executable, PACKAGE, data_folder()}
     paths |= {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     paths |= {site.getusersitepackages()} if site.ENABLE_USER_SITE else set()
@@ -85,7 +85,7 @@ def _visible() -> list[Path]:
 
 
 def _view(hidden: Sequence[Path]) -> Iterator[str]:
-    """bubblewrap's words for the files that are there."""
+    """bubblewrap's arguments for the visible files."""
     visible = _visible()
     for path in visible:
         yield from ("--symlink", os.readlink(path), str(path)) if path.is_symlink() and path.is_dir() else _read(path)
@@ -109,9 +109,10 @@ def _read(source: Path | str, place: Path | None = None) -> tuple[str, ...]:
 
 
 def _call_filter() -> int:
-    """A pipe with what the kernel lets the sandbox ask of it, as bubblewrap reads it, written by libseccomp.
+    """A pipe from which bubblewrap reads a filter of system calls, written by libseccomp.
 
-    https://github.com/seccomp/libseccomp. Calls of another processor's numbering end the process. Raises OSError without it.
+    https://github.com/seccomp/libseccomp; raises OSError without it. A call with another processor's number ends the
+    process.
     """
     seccomp = ctypes.CDLL("libseccomp.so.2")
     seccomp.seccomp_init.restype = ctypes.c_void_p
@@ -121,11 +122,11 @@ def _call_filter() -> int:
         for word in words.split():
             call = int(word) if word.isdigit() else seccomp.seccomp_syscall_resolve_name(word.encode())
             if seccomp.seccomp_rule_add_array(rules, what, call, len(condition), *condition or (None,)) and call >= 0:
-                raise OSError(f"it refuses a rule for {word}")
+                raise OSError(f"it rejects a rule for {word}")
 
     answer(REFUSED, EPERM)
     answer(IGNORED, IGNORE)
-    answer("clone3", ENOSYS)  # libraries try clone then, whose flags can be seen
+    answer("clone3", ENOSYS)  # libraries then fall back to clone, whose flags the filter can see
     answer("clone", EPERM, (ctypes.c_uint64 * 3)(MASKED_EQUAL << 32, NEW_THREAD, 0))  # struct scmp_arg_cmp: argument 0
     reading, writing = os.pipe()
     seccomp.seccomp_export_bpf(rules, writing)

@@ -1,4 +1,4 @@
-"""The notebooks that a class returned: whose they are, which of the series, and the code in them. Nothing is executed."""
+"""The notebooks that a class returned: student, number in the series, and code. Nothing is executed."""
 
 import json
 import os
@@ -13,11 +13,9 @@ from dpo_notes.teaching.checking import LESSONS
 
 STEM = re.compile(rf"(\d\d)_(?:{'|'.join(LESSONS.values())})")
 CHECK = re.compile(r"\bcheck\(\s*[\"'](\d\d)\.\d+[\"']")
-LARGEST, LARGEST_CODE = (
-    16 * 2**20,
-    1_000_000,
-)  # bytes of a notebook, characters of its code; the series has up to 0.8 MB, 24,509
-DEEPEST = 16  # folders within each other
+LARGEST = 16 * 2**20  # bytes of a notebook; the series has up to 0.8 MB
+LARGEST_CODE = 1_000_000  # characters of its code; the series has up to 24,509
+DEEPEST = 16  # nested folders
 MOST = 64  # notebooks in one student's folder
 
 
@@ -25,9 +23,9 @@ MOST = 64  # notebooks in one student's folder
 class Submission:
     """One returned notebook.
 
-    who: the folder that it was returned in, or else what its file name says beside the notebook's. file: its path below
-    the class's folder. number: "06"; empty where it is no notebook of the series. cells: (id, source) of its code, in
-    order. problem: why there is nothing to run; empty where there is.
+    who: the student's folder, or else what the file name adds to the notebook's name. file: its path in the class's
+    folder. number: "06"; empty if it is not a notebook of the series. cells: (id, source) of its code, in order.
+    problem: why we cannot run it; empty if we can.
     """
 
     who: str
@@ -38,10 +36,10 @@ class Submission:
 
 
 def submissions(folder: Path) -> list[Submission]:
-    """Every .ipynb in `folder` and the folders in it, sorted by path. No link is followed, and no file is read twice.
+    """Every .ipynb in `folder` and its subfolders, sorted by path. We follow no link and read no file twice.
 
-    What cannot be marked is a submission with a problem, a student's folder without a notebook too: nobody is missing.
-    Raises InputError where there is no folder that can be read, or nothing in it.
+    What we cannot mark is a submission with a problem, even a student's folder without a notebook: nobody is missing.
+    Raises InputError if we cannot read the folder, or if it has no notebook.
     """
     try:
         entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
@@ -53,7 +51,7 @@ def submissions(folder: Path) -> list[Submission]:
         student = below.parts[0] if len(below.parts) > 1 else ""
         count[below.parts[0]] += 1
         if student and count[student] > MOST:
-            problem = f"this folder holds more than {MOST} notebooks; the others are not read"
+            problem = f"this folder holds more than {MOST} notebooks; we do not read the others"
         if not student or count[student] <= MOST + 1:
             one = Submission(student or path.stem, below.as_posix(), problem=problem)
             found.append(one if problem else _read(path, one))
@@ -65,44 +63,44 @@ def submissions(folder: Path) -> list[Submission]:
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, str]]:
-    """(path, "") of every notebook below `top`, and (path, problem) of each folder that cannot be looked into.
+    """(path, "") of every notebook below `top`, and (path, problem) of each folder that we cannot read.
 
-    It does not call itself, so that a thousand folders within each other do no harm.
+    Without recursion, so that a thousand nested folders do no harm.
     """
     waiting = [top]
     while waiting:
         place = waiting.pop()
         try:
             if len(place.parts) - len(top.parts) > DEEPEST:
-                raise ValueError(f"more than {DEEPEST} folders within each other")
+                raise ValueError(f"more than {DEEPEST} nested folders")
             with os.scandir(place) as entries:
                 inside = [(Path(one.path), one.is_symlink(), one.is_dir(follow_symlinks=False)) for one in entries]
         except (OSError, ValueError) as error:
-            yield place, f"not a folder that can be read: {error}"
+            yield place, f"not a readable folder: {error}"
             continue
         for path, is_link, is_folder in inside:
             if is_folder:
                 waiting += [path] * (path.name != ".ipynb_checkpoints")
             elif is_link or path.suffix.lower() == ".ipynb":
-                yield path, "a link, which is not followed" * is_link
+                yield path, "a link, which we do not follow" * is_link
 
 
 def _read(path: Path, one: Submission) -> Submission:
-    """The submission in the file at `path`, or why it cannot be marked."""
+    """The submission in the file at `path`, or why we cannot mark it."""
     named = STEM.search(path.stem)
     cells, problem = (), ""
     try:
         if path.stat().st_nlink > 1:
-            raise ValueError("a link: the file has a second name; a copy of it can be marked")
+            raise ValueError("a link: the file has a second name; hand in a copy")
         cells = tuple(_code_cells(path))
         if sum(len(source) for _, source in cells) > LARGEST_CODE:
             raise ValueError(f"its code has more than {LARGEST_CODE:,} characters")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        problem = f"not a notebook that can be read: {error or type(error).__name__}"
+        problem = f"not a readable notebook: {error or type(error).__name__}"
     asked = Counter(number for _, source in cells for number in CHECK.findall(source) if number in LESSONS)
     number = asked.most_common(1)[0][0] if asked else named[1] if named else ""
     if not problem and not number:
-        problem = "no check(…) of an exercise of the series stands in it"
+        problem = "it has no check(…) of an exercise of the series"
     prefix = path.stem[: named.start()].strip("_- .") if named and "/" not in one.file else ""
     return replace(one, who=prefix or one.who, number=number, cells=cells, problem=problem)
 

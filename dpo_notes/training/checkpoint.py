@@ -1,4 +1,4 @@
-"""A run's folder: metrics as they come, atomic checkpoints, exact resume. Safetensors and JSON only."""
+"""A run's folder: metrics after every step, atomic checkpoints, exact resume. Safetensors and JSON only."""
 
 import json
 import math
@@ -28,13 +28,13 @@ from dpo_notes.training.saved_state import (
 from dpo_notes.training.step import TrainingDiverged
 
 KEPT_CHECKPOINTS = 2
-MODEL = "a run's model"  # the maker of model/, which is replaced as a whole
+MODEL = "a run's model"  # the maker of model/, which is always replaced as a whole
 
 
 def check_run_folder(path: str | Path) -> Path:
-    """The folder that `path` leads to, where a run may write all that it will; nothing is changed.
+    """The folder that `path` leads to, checked: a run may write there. Changes nothing.
 
-    Raises InputError where `check_folder` does, and for anything in model/ or in a checkpoint that we did not write.
+    Raises InputError as `check_folder` does, and for anything in model/ or in a checkpoint that we did not write.
     """
     folder = check_folder(path, maker="run")
     check_replaceable(folder / "model", maker=MODEL)
@@ -43,11 +43,11 @@ def check_run_folder(path: str | Path) -> Path:
 
 
 class RunFolder:
-    """Everything a training loop writes while it runs. With `path` None it writes nothing.
+    """Writes everything that a training loop leaves on disk. With `path` None it writes nothing.
 
-    `identity` says what the run is (`identity.py`): a checkpoint of another one is refused. Without `resume` the folder
-    must not hold a run; with it, no other process may be training there, nor may one come while this object lives.
-    Raises InputError for either, for a folder that is not ours, and for one that cannot be written: in all processes.
+    `identity` describes the run (`identity.py`); a checkpoint of another run is refused. Without `resume`, the folder
+    must not hold a run. While this object lives, no other process can train in the folder.
+    Raises InputError, in all processes, if either fails, if the folder is not ours, and if we cannot write to it.
     """
 
     def __init__(self, path: str | Path | None, accelerator: Accelerator, *, identity: dict, resume: bool):
@@ -65,10 +65,10 @@ class RunFolder:
         return self.path / "checkpoint"
 
     def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, last_step: int) -> int | None:
-        """Load the newest whole checkpoint into model and optimizer; the step it was taken after, None if there is none.
+        """Load the newest intact checkpoint into model and optimizer; returns its step, or None if there is none.
 
-        `last_step`: of the run; there is no checkpoint after it. If a checkpoint is damaged, we warn and use the one
-        before it; neither model nor optimizer gets any of it. Later rows of the metrics are dropped.
+        `last_step`: of the run. If a checkpoint is damaged, we warn and use the one before it; nothing from the damaged
+        one reaches model or optimizer. Rows of the metrics after the returned step are dropped.
         """
         step = None
         saved = checkpoints_in(self.checkpoints) if self.path else []
@@ -78,19 +78,19 @@ class RunFolder:
                 tensors = read_tensors(folder, details, last_step=last_step)
                 load_state(tensors, self._parameters(model), optimizer)
             except Damaged as damage:
-                self._warn(f"{folder} is damaged ({damage}); the one before it is used")
+                self._warn(f"{folder} is damaged ({damage}); using the one before it")
                 continue
             step = details.step
             break
         if saved and step is None:
-            self._warn(f"{self.checkpoints}: no checkpoint is whole; training begins anew")
+            self._warn(f"{self.checkpoints}: no checkpoint is intact; training starts over")
         if self.path and self.accelerator.is_main_process and self.metrics_path.exists():
             self._keep_metrics_up_to(-1 if step is None else step)
         self.accelerator.wait_for_everyone()
         return step
 
     def write_row(self, row: dict[str, float]) -> dict[str, float]:
-        """Append one row to metrics.jsonl, and return it. Raises TrainingDiverged where a loss in it is not finite."""
+        """Append one row to metrics.jsonl, and return it. Raises TrainingDiverged if a loss in it is not finite."""
         for name in ("loss", "eval/loss"):
             if not math.isfinite(row.get(name, 0.0)):
                 raise TrainingDiverged(f"step {row['step']}: {name} {row[name]}; nothing was saved after this step")
@@ -100,7 +100,7 @@ class RunFolder:
         return row
 
     def save(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Save a checkpoint: written aside, then renamed, so that a checkpoint is whole or not there."""
+        """Save a checkpoint, and remove all but the last two."""
         if self.path is None:
             return
         tensors = state_tensors(self._parameters(model), optimizer)
@@ -112,7 +112,7 @@ class RunFolder:
         self.accelerator.wait_for_everyone()
 
     def save_model(self, model: torch.nn.Module, tokenizer) -> None:
-        """Save the finished model as `model/`, in the Hugging Face layout, tokenizer and all."""
+        """Save the finished model and its tokenizer as `model/`, in the Hugging Face layout."""
         if self.path is None:
             return
         weights = self.accelerator.get_state_dict(model)
@@ -123,7 +123,7 @@ class RunFolder:
         self.accelerator.wait_for_everyone()
 
     def _parameters(self, model: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter]]:
-        """Names and parameters, tied ones once; what the optimizer knows of them is all that training changes."""
+        """Names and parameters, tied ones once. Training changes only these and their optimizer state."""
         return self.accelerator.unwrap_model(model).named_parameters()
 
     def _warn(self, message: str) -> None:
@@ -131,17 +131,17 @@ class RunFolder:
             warnings.warn(message, stacklevel=4)
 
     def _take(self, *, resume: bool) -> Path:
-        """The folder, made and marked as ours, with other processes kept out of it; without `resume` the first run in it."""
+        """Create the folder, mark it as ours, and lock other processes out; without `resume` it must not hold a run."""
         self.path = check_run_folder(self.path)
         begun = self.metrics_path.exists() or bool(checkpoints_in(self.checkpoints))
         if begun and not resume:
             raise self._taken()
         self._refuse_another_run()
         if resume and not begun:
-            self._warn(f"{self.path} holds no run yet; one begins there")
+            self._warn(f"{self.path} holds no run yet; starting one there")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._claim = claim(self.path)  # held for as long as this object lives
+            self._claim = claim(self.path)  # until this object is gone
             take_folder(self.path, maker="run")
             self.checkpoints.mkdir(exist_ok=True)
             self.metrics_path.touch(exist_ok=resume)
@@ -152,9 +152,7 @@ class RunFolder:
         except FileExistsError:
             raise self._taken() from None
         except OSError as error:
-            raise InputError(
-                f"{self.path}: {error.strerror}; expected a folder that can be written, with room in it"
-            ) from error
+            raise InputError(f"{self.path}: {error.strerror}; expected a writable folder with room in it") from error
         return self.path
 
     def _refuse_another_run(self) -> None:
@@ -162,23 +160,22 @@ class RunFolder:
             try:
                 theirs = read_details(folder).identity
             except Damaged:
-                continue  # `restore` tells
+                continue  # `restore` will warn
             if found := differences(theirs, json.loads(json.dumps(self.identity))):
-                raise InputError(
-                    f"{folder} is of another run: {in_one_line(found)}; expected the same, or another folder"
-                )
+                changed = in_one_line(found)
+                raise InputError(f"{folder} is from another run: {changed}; expected the same, or another folder")
 
     def _taken(self) -> InputError:
         return InputError(f"{self.path} holds a run already; resume it (--resume), or give another folder")
 
     def _keep_metrics_up_to(self, step: int) -> None:
-        """Drop the rows of later steps, and lines that are no rows; only one that was being written goes without a word."""
+        """Drop rows of later steps, and lines that are not rows; warn unless it is only a half-written last line."""
         lines = self.metrics_path.read_bytes().splitlines()
         steps = [_step_of(line) for line in lines]
         unread = [number for number, found in enumerate(steps[:-1], start=1) if found is None]
         if unread:
             self._warn(
-                f"{self.metrics_path}, line {unread[0]}: no row of metrics; such lines ({len(unread)}) are dropped"
+                f"{self.metrics_path}, line {unread[0]}: not a row of metrics; dropping all such ({len(unread)})"
             )
         kept = [line + b"\n" for line, found in zip(lines, steps, strict=True) if found is not None and found <= step]
         with replaced_file(self.metrics_path) as aside:
@@ -186,7 +183,7 @@ class RunFolder:
 
 
 def _step_of(line: bytes) -> float | None:
-    """The step of a row of metrics; None for a line that is none."""
+    """The step of a row of metrics; None if the line is not a row."""
     try:
         row = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError):

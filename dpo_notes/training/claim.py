@@ -1,4 +1,4 @@
-"""One process at a time in a run's folder. The operating system frees the folder when its process ends, however it ends."""
+"""A lock on a run's folder, for one process at a time. The operating system releases it when the process ends."""
 
 import os
 from pathlib import Path
@@ -6,12 +6,12 @@ from weakref import WeakValueDictionary
 
 try:
     import fcntl
-except ImportError:  # on Windows, where a folder cannot be locked
+except ImportError:  # Windows cannot lock a folder
     fcntl = None
 
 
 class Claim:
-    """Keeps other processes from claiming the folder that this descriptor has open, for as long as the object lives."""
+    """While this object lives, no other process can claim the folder that `descriptor` has open."""
 
     def __init__(self, descriptor: int):
         self.descriptor = descriptor
@@ -24,10 +24,10 @@ _OURS: WeakValueDictionary[tuple[int, int], Claim] = WeakValueDictionary()  # by
 
 
 def claim(folder: Path) -> Claim | None:
-    """A claim on this folder for this process; one that it holds already is given again, as where a notebook resumes.
+    """This process's claim on the folder: a second call returns the same one, so that a notebook can resume its run.
 
-    None where there are no such locks: on Windows, and on some network file systems. Raises BlockingIOError where
-    another process holds the folder.
+    None if there are no such locks, as on Windows and some network file systems. Raises BlockingIOError if another
+    process holds the folder.
     """
     if fcntl is None:
         return None

@@ -1,4 +1,4 @@
-"""The settings of a DPO run, and the checks of those that every loop has."""
+"""The settings of a DPO run, and the checks of the settings that all loops share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,9 +41,9 @@ class DPOConfig:
 
 
 def check_loop_settings(config: object, *, least: Mapping[str, int] | None = None) -> None:
-    """Raise InputError for a value out of range among the settings that the loops share; a loop may lack some of them.
+    """Raise InputError if a shared setting is out of range; a loop need not have all of them.
 
-    `least`: what its own whole numbers must be at least, where they are not in LEAST or must be more.
+    `least`: the minimum of each of its own whole numbers, in addition to LEAST or in place of its values.
     """
     for name in ("learning_rate", "max_grad_norm"):
         check_positive(name, getattr(config, name))
@@ -53,16 +53,16 @@ def check_loop_settings(config: object, *, least: Mapping[str, int] | None = Non
         if type(value) is not int or value < smallest:
             raise InputError(f"{name} is {value!r}; expected a whole number of at least {smallest}")
     if getattr(config, "weight_decay", 0) != 0:
-        check_positive("weight_decay, where it is not 0,", config.weight_decay)
+        check_positive("weight_decay (if not 0)", config.weight_decay)
     if config.seed >= SEEDS:
         raise InputError(f"seed is {config.seed}; expected less than {SEEDS}")
     check_choice("precision", getattr(config, "precision", "fp32"), choices=("auto", "fp32", "bf16"))
 
 
 def check_rounds_settings(config: object, *, least: Mapping[str, int]) -> None:
-    """The same for loops on the policy's own responses, with a beta of at least 0 and whole numbers of their own."""
+    """The same for loops that train on the policy's own responses; their beta may be 0."""
     if config.beta != 0:
-        check_positive("beta, where it is not 0,", config.beta)
+        check_positive("beta (if not 0)", config.beta)
     least = {"steps": 1, "rows_per_forward": 1, "max_new_tokens": 1} | dict(least)
     check_loop_settings(config, least=least)
 

@@ -1,4 +1,4 @@
-"""Where a run computes, in how many processes, and in which precision."""
+"""The device of a run, its processes and its precision."""
 
 import os
 from collections.abc import Callable
@@ -15,10 +15,10 @@ SHARDING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")  # as Accelerate names them in t
 
 
 def process_state() -> PartialState:
-    """Device and processes, as launched (plain, `torchrun`, `accelerate launch`); the first call settles both.
+    """Device and processes, as launched (plain, `torchrun`, `accelerate launch`); the first call fixes both.
 
-    Several processes without a GPU talk over gloo: left to itself, Accelerate would take each of them for the only one.
-    Raises InputError where Accelerate is configured to split the model: here each process holds all of it.
+    Without a GPU, several processes communicate over gloo: by default, Accelerate would treat each as the only one.
+    Raises InputError if Accelerate is configured to shard the model: here each process holds all of it.
     """
     for kind in SHARDING:
         if os.environ.get(f"ACCELERATE_USE_{kind}", "").lower() in ("1", "true", "yes"):
@@ -29,9 +29,9 @@ def process_state() -> PartialState:
 
 
 def from_main_process(act: Callable[[], T]) -> T:
-    """What `act` returns in the main process, in every process; where it raises InputError there, all of them do.
+    """The result of `act` in the main process, returned in every process; if `act` raises InputError, all raise it.
 
-    So a question to the file system is asked once, and all processes go the same way.
+    So we query the file system once, and all processes take the same branch.
     """
     answer = [None, None]
     if process_state().is_main_process:
@@ -46,17 +46,17 @@ def from_main_process(act: Callable[[], T]) -> T:
 
 
 def new_accelerator() -> Accelerator:
-    """Accelerate with device and processes as launched, and nothing else of what an environment may have configured.
+    """An Accelerator with device and processes as launched, ignoring everything else that the environment configures.
 
-    Accumulation is ours (`step.py`), and so is precision (`autocast`): then two runs in one process may differ in it,
-    and no model is left with a changed forward.
+    We do accumulation (`step.py`) and precision (`autocast`) ourselves. So two runs in one process can use different
+    precisions, and no model is left with a changed forward.
     """
     process_state()
     return Accelerator(mixed_precision="no", gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """A context in which matrices are multiplied in the precision of a DPOConfig; weights stay in float32.
+    """A context that multiplies matrices in the precision of a DPOConfig; weights stay in float32.
 
     `precision`: "fp32", "bf16", or "auto", which is bf16 on a GPU that has it and fp32 elsewhere.
     """

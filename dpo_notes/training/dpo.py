@@ -1,4 +1,4 @@
-"""Direct Preference Optimization: what is trained, on what, and how it is judged. The loop around it is `epochs.py`."""
+"""Direct Preference Optimization: the loss of a batch and the held-out metrics. The loop around them is `epochs.py`."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -42,15 +42,15 @@ def train_dpo(
 ) -> Iterator[Row]:
     """Train `policy` in place on comparisons; yields one row of metrics an optimizer step.
 
-    `loss_fn(chosen, rejected, *, beta) -> (batch,)` gets log-ratios, policy minus reference, or with `reference` None
-    the policy's own log-probabilities; summed or per-token means as `config.reduction` says.
+    `loss_fn(chosen, rejected, *, beta) -> (batch,)` gets log-ratios, policy minus reference, or if `reference` is None
+    the policy's own log-probabilities; `config.reduction` decides whether they are sums or per-token means.
     Rows hold "step", "epoch", "loss" (nats), "rewards/…" (nats), "logps/…" (nats), "grad_norm", "learning_rate" and
     "pairs_per_second". With `eval_pairs` the rows of evaluations, the first of them at step 0 before any training, also
     hold "eval/loss", "eval/rewards/…" and the on-policy "eval/kl", "eval/kl_error", "eval/length", and the mean of each
     value that `judge(prompts, responses)` gives, under "eval/" and its name.
-    `output_dir` receives metrics.jsonl, checkpoint/ and at the end model/; `resume` goes on from its last checkpoint and
-    yields the rows that follow it, bitwise those of an uninterrupted run on the CPU, in float32, with as many threads.
-    Raises InputError for what the user can mend, before the first row; TrainingDiverged when the loss is not finite.
+    `output_dir` receives metrics.jsonl, checkpoint/ and at the end model/. `resume` continues from its last checkpoint
+    and yields the remaining rows, bit for bit as without a stop (on a CPU, in float32, with as many threads).
+    Raises InputError for bad arguments, before the first row; TrainingDiverged when the loss is not finite.
     Known value: loss log 2 and margins 0 at step 1, when policy equals reference.
     """
     if not pairs:
@@ -113,7 +113,7 @@ def train_dpo(
 def pair_metrics(
     model: nn.Module, pairs: ReferencedPairs, numbers: Sequence[int], config: DPOConfig, loss_fn: LossFunction
 ) -> dict[str, Tensor]:
-    """For each of the pairs with these numbers, "loss", "rewards/…" and "logps/…"; only "loss" carries a gradient."""
+    """Each numbered pair's "loss", "rewards/…" and "logps/…"; only "loss" carries a gradient."""
     encoded, reference_chosen, reference_rejected = pairs.batch(numbers)
     with autocast(reference_chosen.device, config.precision):
         chosen, rejected = pair_logps(model, encoded, reduction=config.reduction)

@@ -1,4 +1,4 @@
-"""Epochs over fixed examples, one optimizer step after the other: the loop around DPO, reward model and fine-tuning."""
+"""The training loop of DPO, reward model and fine-tuning: epochs over fixed examples, one optimizer step at a time."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from dpo_notes.training.step import OptimizerStep, TrainingDiverged
 
 
 class EpochSteps:
-    """The steps of a run on examples of these `lengths` (tokens): `steps[7]` is the seventh, as microbatches of numbers.
+    """The steps of a run on examples of these `lengths` (tokens): `steps[7]` is the seventh, a list of microbatches.
 
     `config` holds epochs, batch_size, accumulation_steps and seed. Raises InputError for fewer examples than processes.
     """
@@ -48,15 +48,15 @@ def train_epochs(
     share: Callable[[nn.Module, list[int], list[int]], dict[str, Tensor]],
     evaluate: Callable[[nn.Module], Row] | None,
 ) -> Iterator[Row]:
-    """Train `model` in place; yields a row a step, and one at step 0 before any training where there is `evaluate`.
+    """Train `model` in place; yields one row per step, and with `evaluate` one at step 0, before any training.
 
     `share(model, numbers, whole)` returns what the examples `numbers` add to the means over all examples `whole` of the
-    step, as OptimizerStep takes it; `evaluate(model)` the held-out metrics, which get "eval/" before their names.
-    Both are given the model as Accelerate has prepared it. `config` holds the settings that DPOConfig also has, and
-    `pairs` what the numbers stand for.
+    step, as OptimizerStep takes it. `evaluate(model)` returns the held-out metrics; we prefix their names with "eval/".
+    Both get the model as prepared by Accelerate. `config` holds the settings that DPOConfig also has; `pairs` are what
+    the numbers refer to.
     Rows hold "step", "epoch", what `share` returns, "grad_norm", "learning_rate" and "pairs_per_second". They and the
-    checkpoints go to `folder`, which says where to go on. Raises TrainingDiverged where the loss is not finite, and
-    says which pairs the step held: by their place in the file, or counted from 1.
+    checkpoints go to `folder`, which also says where to resume. Raises TrainingDiverged if the loss is not finite; the
+    message names the pairs of that step: by their place in the file, or counted from 1.
     """
     model.eval()  # evaluation mode turns dropout off; gradients flow as in training mode
     accelerator = folder.accelerator

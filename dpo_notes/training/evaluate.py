@@ -1,4 +1,4 @@
-"""What a policy says when it is asked: how far it is from the reference, and what a judge thinks of its responses."""
+"""Metrics of a policy's own responses: their KL from the reference, their length, and a judge's verdict."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from dpo_notes.pairs.encode import encode_prompts
 from dpo_notes.pairs.tokenizing import texts_of
 
 ROWS_PER_FORWARD = 8
-# judge(prompts, responses): values of each response by name, such as `reviews.judge`.
+# judge(prompts, responses): named values for each response, such as `reviews.judge`.
 Judge = Callable[[Sequence[str], Sequence[str]], Mapping[str, Float[Tensor, " batch"]]]
 KL_SAMPLERS = {"k1": kl_k1, "k2": kl_k2, "k3": kl_k3}
 
 
 @dataclass(frozen=True)
 class Responses:
-    """One response to each prompt: as tokens, end of text included unless it was cut, and as text without it."""
+    """One response to each prompt: as tokens, with end of text unless it was cut, and as text without it."""
 
     prompts: Sequence[str]
     texts: Sequence[str]
@@ -47,9 +47,9 @@ def respond(
     max_new_tokens: int,
     generator: torch.Generator,
 ) -> Responses:
-    """What the policy says to each prompt, sampled at temperature 1 with nothing cut away but what comes too late.
+    """One response to each prompt, sampled from the policy at temperature 1, without top-k or top-p.
 
-    Responses end at `max_new_tokens`, or earlier where the context is shorter.
+    Responses end after `max_new_tokens`, or earlier if the context is shorter.
     """
     max_new_tokens = min(max_new_tokens, context_length(policy) - 1)
     prompt_ids = encode_prompts(tokenizer, prompts, max_length=context_length(policy) - max_new_tokens)
@@ -69,28 +69,28 @@ def on_policy_metrics(
     generator: torch.Generator,
     judge: Judge | None = None,
 ) -> dict[str, float]:
-    """Metrics of one response to each prompt, sampled from the policy at temperature 1 with nothing cut away.
+    """Metrics of one response to each prompt, sampled from the policy at temperature 1, without top-k or top-p.
 
-    With a reference, kl: KL(policy || reference) in nats a response; kl_error: its standard error (0 for a single
-    prompt, which cannot tell it). Always, length: tokens a response, end of text included. With a judge, the mean of
-    each of its values, such as the raters' reward in the review world.
+    With a reference, kl: KL(policy || reference) in nats per response; kl_error: its standard error (0 if there is only
+    one prompt). Always, length: tokens per response, end of text included. With a judge, the mean of each of its
+    values, such as the raters' reward in the review world.
     Responses end at `max_new_tokens`, so the KL is that of their first `max_new_tokens` tokens.
     Known value: kl is 0 when the policy is the reference.
     """
-    said = respond(policy, tokenizer, prompts, max_new_tokens=max_new_tokens, generator=generator)
-    metrics = {"length": said.lengths.mean().item()}
+    responses = respond(policy, tokenizer, prompts, max_new_tokens=max_new_tokens, generator=generator)
+    metrics = {"length": responses.lengths.mean().item()}
     if reference is not None:
         metrics["kl"], metrics["kl_error"] = mean_and_error(
-            response_kl(policy, reference, said.prompt_ids, said.response_ids)
+            response_kl(policy, reference, responses.prompt_ids, responses.response_ids)
         )
-    judged = {} if judge is None else judge(prompts, said.texts)
+    judged = {} if judge is None else judge(prompts, responses.texts)
     return metrics | {name: values.mean().item() for name, values in judged.items()}
 
 
 def mean_and_error(values: Float[Tensor, " batch"]) -> tuple[float, float]:
     """(mean, standard error of the mean) of independent values, in their unit.
 
-    error = standard deviation (divisor batch - 1) / sqrt(batch); 0 for a single value, which cannot tell it.
+    error = standard deviation (divisor batch - 1) / sqrt(batch); 0 for a single value, which has no estimate.
     Known value: 1, 2, 3, 4 have mean 2.5 and error 0.6455.
     """
     return values.mean().item(), values.std().item() / len(values) ** 0.5 if len(values) > 1 else 0.0
@@ -103,10 +103,10 @@ def response_kl(
     prompt_ids: Sequence[tuple[int, ...]],
     response_ids: Sequence[Sequence[int]],
 ) -> Float[Tensor, " batch"]:
-    """For each sampled response y, the sum over its tokens t of KL(policy(. | x, y_<t) || reference(. | x, y_<t)), in nats.
+    """For each sampled response y, the sum over tokens t of KL(policy(. | x, y_<t) || reference(. | x, y_<t)), in nats.
 
     Its mean over responses sampled from the policy is KL(policy || reference) (the chain rule of KL). Each term is
-    exact over the whole vocabulary, not log pi - log pi_ref of the one token drawn: the same mean, as a rule less noise.
+    exact over the whole vocabulary, not log pi - log pi_ref of the token drawn: the same mean, usually less noise.
     """
     scored = _score(policy, reference, prompt_ids, response_ids)
     return torch.cat([_sum_by_row(kl_divergence(*log_probs), row) for log_probs, _, row in scored])
@@ -119,12 +119,12 @@ def kl_estimates(
     prompt_ids: Sequence[tuple[int, ...]],
     response_ids: Sequence[Sequence[int]],
 ) -> dict[str, tuple[float, float]]:
-    """KL(policy || reference) in nats a response by four estimators from the same samples: (mean, standard error) each.
+    """KL(policy || reference) in nats per response by four estimators on the same samples: (mean, standard error).
 
-    "exact": `response_kl`. "k1", "k2", "k3": as in `maths.policy_gradient`, of each token drawn, summed along the
-    response. k1 and k3 have the mean of the exact one and as a rule more noise; k2 has another mean.
+    "exact": `response_kl`. "k1", "k2", "k3": as in `maths.policy_gradient`, for each token drawn, summed over the
+    response. k1 and k3 have the same mean as the exact one and usually more noise; k2 has another mean.
 
-    prompt_ids, response_ids: two or more responses, sampled from the policy at temperature 1 with nothing cut away.
+    prompt_ids, response_ids: two or more responses, sampled from the policy at temperature 1 without top-k or top-p.
     Known value: all 0 when the policy is the reference.
     """
     parts: dict[str, list[Tensor]] = {name: [] for name in ("exact", *KL_SAMPLERS)}
@@ -145,7 +145,7 @@ def _score(
     prompt_ids: Sequence[tuple[int, ...]],
     response_ids: Sequence[Sequence[int]],
 ) -> Iterator[Scored]:
-    """For some responses at a time: ([policy, reference] log-probabilities of every token, those drawn, their rows)."""
+    """Batch by batch: ([policy, reference] log-probabilities of every token, the tokens drawn, their rows)."""
     for start in range(0, len(prompt_ids), ROWS_PER_FORWARD):
         prompts, responses = (ids[start : start + ROWS_PER_FORWARD] for ids in (prompt_ids, response_ids))
         batch = collate(prompts, responses).to(policy.device)
@@ -155,5 +155,5 @@ def _score(
 
 
 def _sum_by_row(per_token: Float[Tensor, " tokens"], row: Int[Tensor, " tokens"]) -> Float[Tensor, " batch"]:
-    """One sum for each response; none is empty."""
+    """The sum over each response; none is empty."""
     return per_token.new_zeros(int(row.max()) + 1).index_add(0, row, per_token)

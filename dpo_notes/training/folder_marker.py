@@ -1,4 +1,4 @@
-"""The marker in every folder that we write: who made it, and where all of it may be replaced, the checksum of each file."""
+"""The marker in every folder that we write: who made it and, if we may replace it all, the checksum of each file."""
 
 import hashlib
 import json
@@ -14,41 +14,41 @@ LARGEST_MARKER = 16_000_000  # bytes: a list of 100,000 files
 
 @dataclass(frozen=True)
 class Marker:
-    """Who made a folder; for one that is replaced as a whole also the sha256 of each file, by its path in the folder."""
+    """Who made a folder; if it is always replaced as a whole, also the sha256 of each file by its relative path."""
 
     maker: str
     files: dict[str, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
-        """What stands in the marker file."""
+        """The contents of the marker file."""
         return json.dumps({"made_by": self.maker} | ({"files": self.files} if self.files else {}), indent=0) + "\n"
 
 
 def read_marker(folder: Path) -> Marker | None:
-    """The marker of a folder; None where there is none, or what stands in its place is damaged or no file."""
+    """The marker of a folder; None if it is missing, damaged or not a file."""
     path = folder / MARKER
     try:
         found = path.lstat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST_MARKER:
             return None
-        said = json.loads(path.read_text(encoding="utf-8"))
-        maker, files = said["made_by"], said.get("files", {})
-        whole = isinstance(maker, str) and all(isinstance(checksum, str) for checksum in files.values())
+        marker = json.loads(path.read_text(encoding="utf-8"))
+        maker, files = marker["made_by"], marker.get("files", {})
+        valid = isinstance(maker, str) and all(isinstance(checksum, str) for checksum in files.values())
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return Marker(maker, files) if whole else None
+    return Marker(maker, files) if valid else None
 
 
 def write_marker(folder: Path, marker: Marker) -> None:
-    """Put the marker into the folder, in one move."""
+    """Write the marker into the folder atomically."""
     aside = folder / MARKER_ASIDE
     aside.write_bytes(marker.text.encode())
     os.replace(aside, folder / MARKER)
 
 
 def is_begun(folder: Path, names: list[str], maker: str) -> bool:
-    """Whether a folder that holds these names has nothing but the beginning of our marker: a kill came meanwhile."""
+    """Whether all that the folder holds (`names`) is the beginning of our marker: we were killed while writing it."""
     aside = folder / MARKER_ASIDE
     if names != [MARKER_ASIDE] or not stat.S_ISREG(aside.lstat().st_mode):
         return False
@@ -57,9 +57,9 @@ def is_begun(folder: Path, names: list[str], maker: str) -> bool:
 
 
 def sort_out(folder: Path, marker: Marker) -> tuple[list[str], list[str], list[str]]:
-    """(listed files that are there, the folders that hold them, all else but the marker), as paths in the folder.
+    """(listed files that exist, the folders that hold them, everything else but the marker), as relative paths.
 
-    It does not look into the folders of others, and names nothing outside, whatever the list says.
+    Whatever the list says, we never look into other people's folders and never name a path outside this one.
     """
     ours = {parent.as_posix() for name in marker.files for parent in PurePosixPath(name).parents}
     listed, folders, others, waiting = [], [], [], [""] if folder.is_dir() else []
@@ -78,7 +78,7 @@ def sort_out(folder: Path, marker: Marker) -> tuple[list[str], list[str], list[s
 
 
 def not_as_we_left_it(folder: Path) -> list[tuple[str, str]]:
-    """(path in the folder, what is the matter) of all that the folder's list does not hold, or holds otherwise."""
+    """(relative path, what is wrong) for everything in the folder that is not on its list, or differs from it."""
     marker = read_marker(folder) or Marker("")
     listed, _, others = sort_out(folder, marker)
     changed = [name for name in listed if not _is_as_listed(folder / name, marker.files[name])]
@@ -86,7 +86,7 @@ def not_as_we_left_it(folder: Path) -> list[tuple[str, str]]:
 
 
 def sha256(path: Path) -> str:
-    """The checksum of a file, in hexadecimal digits. It finds damage, not forgery: anybody can make one."""
+    """The checksum of a file, in hexadecimal digits. It detects damage, not forgery: anybody can compute one."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,4 +1,4 @@
-"""What makes a run that run: its last checkpoint is resumed only where all of this is as it was."""
+"""The identity of a run: we resume its last checkpoint only if none of this has changed."""
 
 import hashlib
 import reprlib
@@ -9,16 +9,16 @@ from functools import partial
 import torch
 from transformers import PreTrainedModel
 
-SHOWN, LONGEST = 5, 200  # differences in a message, and characters of a value: a file may say anything
+SHOWN, LONGEST = 5, 200  # differences in a message, and characters of a value: a file may contain anything
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
 SHORT.maxlist = SHORT.maxtuple = 20
 
 
 def run_identity(config: object, **facts: object) -> dict[str, object]:
-    """The settings of a run (a dataclass) and what else makes it that run, by name, as JSON has it.
+    """The settings of a run (a dataclass) and its other facts by name, ready for JSON.
 
-    Large things count by their digest, which the functions below make.
+    Large things enter as a digest, from the functions below.
     """
     return {"config": asdict(config), **facts}
 
@@ -29,17 +29,17 @@ def data_digest(examples: Sequence[object]) -> str:
 
 
 def shapes_digest(model: PreTrainedModel) -> str:
-    """Digest of the model that is trained: of its shapes alone, because its weights come from the checkpoint."""
+    """Digest of the shapes of the model that we train; its weights come from the checkpoint."""
     return _digest(repr((name, p.shape)) for name, p in model.named_parameters())
 
 
 def weights_digest(model: PreTrainedModel) -> str:
-    """Digest of a model that stays as it is, such as the reference: of every weight."""
+    """Digest of every weight of a model that does not change, such as the reference."""
     return _digest(_weights(model))
 
 
 def function_name(function: Callable) -> str:
-    """Name of a function, such as a loss, with the arguments that it was given beforehand; of a model its weights count."""
+    """Name of a function, such as a loss, with the arguments that `partial` fixed; for a model, the weights' digest."""
     if isinstance(function, partial):
         given = [_words(value) for value in function.args]
         given += [f"{name}={_words(value)}" for name, value in function.keywords.items()]
@@ -48,7 +48,7 @@ def function_name(function: Callable) -> str:
 
 
 def differences(theirs: dict, ours: dict) -> list[str]:
-    """One phrase for each entry in which two identities differ: what it was, and what it is now."""
+    """One phrase for each entry in which two identities differ: its old and its new value."""
     found = []
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         was, now = theirs.get(name), ours.get(name)
@@ -60,7 +60,7 @@ def differences(theirs: dict, ours: dict) -> list[str]:
 
 
 def in_one_line(found: Sequence[str]) -> str:
-    """Differences in one line, the first few of many."""
+    """The first few differences, in one line."""
     return "; ".join([*found[:SHOWN], *[f"and {len(found) - SHOWN} more"] * (len(found) > SHOWN)])
 
 
@@ -70,7 +70,7 @@ def _short(value: object) -> str:
 
 
 def _words(value: object) -> str:
-    """An argument, in words that are the same in the next process."""
+    """An argument as text that is the same in the next process."""
     if isinstance(value, PreTrainedModel):
         return f"{type(value).__name__} {weights_digest(value)}"
     return repr(value) if isinstance(value, str | int | float | None) else type(value).__name__

@@ -1,4 +1,4 @@
-"""The losses that the command line knows by name: each with what it is fed."""
+"""The losses that the command line knows by name, each with the inputs that it takes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from dpo_notes.maths.losses import dpo_loss
 
 @dataclass(frozen=True)
 class NamedLoss:
-    """A loss, whether it takes sums or per-token means, and whether these are log-ratios to a reference."""
+    """A loss; whether it takes sums or per-token means, and log-ratios to a reference or plain log-probabilities."""
 
     function: Callable[..., Tensor]
     reduction: str = "sum"
@@ -51,7 +51,7 @@ LOSSES: dict[str, NamedLoss] = {
 
 
 def loss_named(name: str) -> NamedLoss:
-    """The loss of this name. Raises InputError that lists the names for any other."""
+    """The loss of this name. For an unknown name, raises an InputError that lists all names."""
     if name not in LOSSES:
         raise InputError(f"loss is {name!r}; expected one of {', '.join(LOSSES)}")
     return LOSSES[name]

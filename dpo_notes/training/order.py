@@ -1,4 +1,4 @@
-"""Which pairs each optimizer step sees: fixed by seed and epoch alone, however the step is split."""
+"""Which pairs each optimizer step sees: seed and epoch alone decide, however the step is split."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,18 +15,18 @@ def epoch_steps(
 ) -> list[Step]:
     """The steps of one epoch. Process number r takes the microbatches r, r + processes, … of each step.
 
-    A step holds batch_size * accumulation_steps * processes pairs, the epoch's last one perhaps fewer; so 8 pairs at
-    once, 8 microbatches of 1, and 2 processes of 4 are the same step. Each pair comes once, but where the last step
-    would leave a process without a microbatch, the last few pairs, fewer than there are processes, are left out.
+    A step holds batch_size * accumulation_steps * processes pairs; the epoch's last step may hold fewer. So 8 pairs at
+    once, 8 microbatches of 1, and 2 processes of 4 are the same step. Each pair comes once, except that the last few,
+    fewer than there are processes, are left out if the last step would leave a process without a microbatch.
     """
-    generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)  # a seed of its own for every epoch
+    generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)  # every epoch has its own seed
     whole = batch_size * accumulation_steps * processes
     batches = batches_of_like_length(lengths, whole, generator=generator)
     return [_split(batch, batch_size, processes) for batch in batches if len(batch) >= processes]
 
 
 def _split(batch: list[int], batch_size: int, processes: int) -> Step:
-    """Microbatches of at most `batch_size` pairs, as even as can be, as many for each process, none of them empty."""
+    """Microbatches of at most `batch_size` pairs, as even as possible, equally many per process, none empty."""
     rounds = min(-(-len(batch) // (batch_size * processes)), len(batch) // processes)
     count = rounds * processes
     size, longer = divmod(min(len(batch), count * batch_size), count)

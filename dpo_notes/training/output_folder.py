@@ -1,7 +1,7 @@
-"""The one door to every folder that we write: whose it is, and what of it may be replaced.
+"""Every folder that we write goes through here: is it ours, and what may we replace in it?
 
-A folder is taken where nothing stands, where it is empty, or where it carries our marker, MARKER, of the same maker.
-Nothing is removed but files that we wrote and that are as we left them.
+We take a folder if it does not exist, if it is empty, or if it carries our marker, MARKER, with the same maker.
+We remove only files that we wrote and that have not changed since.
 """
 
 import os
@@ -26,7 +26,7 @@ from dpo_notes.training.folder_marker import (
     write_marker,
 )
 
-MAKERS = {  # what a folder holds, by the maker that its marker names; a part of one of these names itself
+MAKERS = {  # what a folder holds, by the maker in its marker; the maker of a part is already a description
     "run": "a training run",
     "frontier": "a frontier",
     "world": "an embedded world",
@@ -34,14 +34,14 @@ MAKERS = {  # what a folder holds, by the maker that its marker names; a part of
     "student": "a student copy",
     "site": "a website",
 }
-UNFINISHED = "an unfinished folder"  # the maker of a folder that stands aside until it is whole
+UNFINISHED = "an unfinished folder"  # the maker of a folder that is still being filled
 
 
 def check_folder(path: str | Path, *, maker: str) -> Path:
-    """The folder that `path` leads to, all links followed, where we may write; nothing is changed.
+    """The folder that `path` leads to, all links followed, checked: we may write there. Changes nothing.
 
-    Raises InputError where something else stands there than an empty folder or one that `maker` made, and where
-    anything in a folder of ours is a link, through which somebody's file would be overwritten.
+    Raises InputError if anything but an empty folder or one made by `maker` is there, and if our folder contains a
+    link: writing through it would overwrite somebody's file.
     """
     try:
         folder = _real_place(path)
@@ -52,14 +52,14 @@ def check_folder(path: str | Path, *, maker: str) -> Path:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path}: {getattr(error, 'strerror', None) or 'no path that this system takes'}; "
-            "expected a folder that can be read"
+            f"{path}: {getattr(error, 'strerror', None) or 'not a valid path on this system'}; "
+            "expected a folder that we can read"
         ) from error
     return folder
 
 
 def take_folder(path: str | Path, *, maker: str) -> Path:
-    """The same folder, made where there is none, with our marker in it. Raises InputError as `check_folder` does."""
+    """The same folder, created if needed, with our marker in it. Raises InputError as `check_folder` does."""
     folder = check_folder(path, maker=maker)
     folder.mkdir(parents=True, exist_ok=True)
     if read_marker(folder) is None:
@@ -68,14 +68,14 @@ def take_folder(path: str | Path, *, maker: str) -> Path:
 
 
 def check_replaceable(path: str | Path, *, maker: str) -> Path:
-    """The folder that `path` leads to, where `atomic_folder` may replace all of it; nothing is changed.
+    """The folder that `path` leads to, checked: `atomic_folder` may replace all of it. Changes nothing.
 
-    Raises InputError as `check_folder` does, and where a file in it is not on its list, or is not as we left it.
+    Raises InputError as `check_folder` does, and if a file in it is not on its list, or has changed since we wrote it.
     """
     folder = check_folder(path, maker=maker)
     places, aside = [folder, _old(folder)], _aside(folder)
     if (read_marker(aside) or Marker(UNFINISHED)).maker == maker:
-        places.append(aside)  # whole, and not yet moved, when a kill came
+        places.append(aside)  # complete, but we were killed before moving it
     else:
         check_folder(aside, maker=UNFINISHED)
     for place in places:
@@ -83,18 +83,18 @@ def check_replaceable(path: str | Path, *, maker: str) -> Path:
         if lost := not_as_we_left_it(place):
             more = f" (and {len(lost) - 1} more)" * (len(lost) > 1)
             raise InputError(
-                f"{_named(path, folder)} would be made anew, and {place / lost[0][0]}, which {lost[0][1]}{more}, "
+                f"{_named(path, folder)} would be replaced, and {place / lost[0][0]}, which {lost[0][1]}{more}, "
                 "would be lost; expected only what dpo-notes wrote there: move it away, or give another folder"
             )
     return folder
 
 
 class atomic_folder:
-    """`with atomic_folder(path, maker=…) as folder:` fills a folder aside and moves it to `path` when all went well.
+    """`with atomic_folder(path, maker=…) as folder:` fills a temporary folder and moves it to `path` if all went well.
 
-    The marker lists the files that were written, with their sha256. An older folder at `path` is replaced where
-    `check_replaceable` allows it, which is asked before anything is written and again at the end.
-    Raises InputError where it does not, and OSError where the disk does not take it; nothing is left aside then.
+    The marker lists the files that were written, with their sha256. An older folder at `path` is replaced if
+    `check_replaceable` allows it; we check before anything is written and again at the end.
+    Raises InputError if it does not, and OSError if writing fails; either way the temporary folder is removed.
     """
 
     def __init__(self, path: str | Path, *, maker: str):
@@ -104,7 +104,7 @@ class atomic_folder:
     def __enter__(self) -> Path:
         self._settle_old()
         if self.aside.exists():
-            shutil.rmtree(self.aside)  # what a killed attempt left, as its marker says
+            shutil.rmtree(self.aside)  # its marker says that a killed attempt left it
         return take_folder(self.aside, maker=UNFINISHED)
 
     def __exit__(self, kind, error, trace) -> None:
@@ -113,7 +113,7 @@ class atomic_folder:
                 self._finish()
         finally:
             shutil.rmtree(self.aside, ignore_errors=True)
-        if isinstance(error, SafetensorError):  # its own way to say that a disk is full, among others
+        if isinstance(error, SafetensorError):  # what safetensors raises for a full disk, among others
             raise OSError(f"{self.path}: {error}") from error
 
     def _finish(self) -> None:
@@ -129,7 +129,7 @@ class atomic_folder:
         self._settle_old()
 
     def _settle_old(self) -> None:
-        """Remove the folder that was replaced; where a kill came between, and none stands in its place, put it back."""
+        """Remove the folder that was replaced; if we were killed before its successor was in place, put it back."""
         if not self.old.exists():
             return
         if not self.path.exists():
@@ -137,12 +137,12 @@ class atomic_folder:
             return
         _remove_ours(self.old)
         if self.old.exists():
-            warnings.warn(f"{self.old} holds what dpo-notes did not write, and is left there", stacklevel=3)
+            warnings.warn(f"{self.old} holds files that dpo-notes did not write; it was not removed", stacklevel=3)
 
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """`with replaced_file(path) as aside:` fills a file aside and moves it to `path`: nothing is written through a link."""
+    """`with replaced_file(path) as aside:` fills a temporary file and moves it to `path`; a link there is replaced."""
     aside = path.with_name(f".{path.stem}.writing{path.suffix}")
     aside.unlink(missing_ok=True)
     try:
@@ -153,7 +153,7 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 
 def sync(folder: Path) -> None:
-    """Have the disk take all files below the folder."""
+    """Flush every file in the folder and below to disk."""
     for file in folder.rglob("*"):
         if file.is_file():
             with file.open("rb+") as opened:
@@ -161,7 +161,7 @@ def sync(folder: Path) -> None:
 
 
 def _named(path: str | Path, folder: Path) -> str:
-    """What the user typed, and where it leads if that is not plain from it."""
+    """What the user typed, and where it leads if that differs."""
     typed = Path(path)
     return str(path) if typed.absolute() == folder else f"{path} (which is {folder})"
 
@@ -171,11 +171,11 @@ def _real_place(path: str | Path) -> Path:
     for place in (typed, *typed.parents):
         if place.is_symlink() and not place.exists():
             target = os.readlink(place)
-            raise InputError(f"{path}: {place} is a link to {target}, where nothing is; expected a folder")
+            raise InputError(f"{path}: {place} is a link to {target}, which does not exist; expected a folder")
     folder = typed.resolve()
     there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not there.is_dir():
-        raise InputError(f"{_named(path, folder)}: {there} is no folder; expected a folder, or a new name for one")
+        raise InputError(f"{_named(path, folder)}: {there} is not a folder; expected a folder, or an unused name")
     return folder
 
 
@@ -200,17 +200,17 @@ def _check_ours(path: str | Path, folder: Path, names: list[str], maker: str) ->
 
 
 def _aside(folder: Path) -> Path:
-    """Where a folder stands until it is whole."""
+    """Where we fill a folder."""
     return folder.with_name(f".{folder.name}.writing")
 
 
 def _old(folder: Path) -> Path:
-    """Where a folder stands while a new one takes its place."""
+    """Where the previous folder waits while a new one takes its place."""
     return folder.with_name(f".{folder.name}.old")
 
 
 def _remove_ours(folder: Path) -> None:
-    """Remove the files on the folder's list, then folders that are empty; with all else gone, marker and folder too."""
+    """Remove the files on the folder's list and then empty folders; if nothing else is left, marker and folder too."""
     marker = read_marker(folder) or Marker("")
     listed, folders, others = sort_out(folder, marker)
     for name in listed:

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation with a KL penalty: clipped steps on every batch of the policy's own responses."""
+"""Proximal policy optimisation with a KL penalty: clipped steps on each batch of the policy's own responses."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,25 +22,25 @@ from dpo_notes.training.rounds import train_rounds
 from dpo_notes.training.step import OptimizerStep, TrainingDiverged
 from dpo_notes.training.value import PolicyWithValue
 
-# The value function starts from nothing and is cheap: it learns faster than the policy, and from each round for longer.
+# The value function starts from zero and is cheap to train: a higher learning rate than the policy's, and more epochs.
 VALUE_SPEED, VALUE_EPOCHS, VALUE_MINIBATCHES = 5.0, 4, 4
-DISCOUNT = 1.0  # the reward of a text does not fade while it is written, and J has no discount
+DISCOUNT = 1.0  # J has no discount
 
 
 @dataclass(frozen=True)
 class PPOConfig:
     """Settings of a PPO run. Raises InputError for values out of range."""
 
-    beta: float = 0.1  # price of a nat of KL, in reward; the beta of DPO. 0: the reward is all that counts
+    beta: float = 0.1  # price of a nat of KL, in reward; the beta of DPO. 0: only the reward counts
     learning_rate: float = 1e-5  # at its peak; as for DPO
     steps: int = 200  # rounds: batches of responses
-    batch_size: int = 64  # responses a round; the noise of a round falls with its root
-    epochs: int = 2  # times that a round's responses are learnt from, before new ones are drawn
-    minibatch_size: int = 64  # responses an optimizer step, at most batch_size
-    clip: float = 0.2  # how far a token's probability ratio may move for gain, without unit; PPO's own value
+    batch_size: int = 64  # responses per round; the noise of a round falls with its square root
+    epochs: int = 2  # passes over a round's responses before new ones are drawn
+    minibatch_size: int = 64  # responses per optimizer step, at most batch_size
+    clip: float = 0.2  # how far a token's probability ratio may profitably move, without unit; the PPO paper's value
     lam: float = 1.0  # of GAE, 0 to 1; below 1 a wrong value function would bias the gradient
-    rows_per_forward: int = 16  # responses scored at once: memory and speed, nothing else
-    warmup_fraction: float = 0.1  # of all steps, in which the learning rate rises; then it falls in a line to 0
+    rows_per_forward: int = 16  # responses scored at once; affects only memory and speed
+    warmup_fraction: float = 0.1  # of all steps; the learning rate rises, then falls linearly to 0
     max_grad_norm: float = 1.0  # L2 norm to which the gradient is clipped
     max_new_tokens: int = 64  # tokens after which a response is cut
     eval_every: int = 0  # rounds between evaluations; 0: only before the first and after the last
@@ -58,7 +58,7 @@ class PPOConfig:
 
     @property
     def updates_per_step(self) -> int:
-        """Optimizer steps a round."""
+        """Optimizer steps per round."""
         return self.epochs * -(-self.batch_size // self.minibatch_size)
 
 
@@ -75,17 +75,17 @@ def train_ppo(
     output_dir: str | Path | None = None,
     resume: bool = False,
 ) -> Iterator[Row]:
-    """Train `policy` in place on the rewards of its own responses; yields one row of metrics a round.
+    """Train `policy` in place on the rewards of its own responses; yields one row of metrics per round.
 
     Maximises J = E[r(x, y)] - beta KL(policy || reference), whose optimum DPO aims at with the same beta. Each token is
     an action, which earns -beta log(pi(y_t | s_t) / pi_ref(y_t | s_t)), and the last one also r(x, y) (Ziegler et al.
     2019, Eq. 2; Ouyang et al. 2022): the sum over a response is its term of J. A round is `PPO.learn`.
 
-    `reward_fn(prompts, responses) -> (batch,)`, such as `reviews.reward`, gets texts. What was cut at `max_new_tokens`
-    is rewarded for the text as far as it goes.
+    `reward_fn(prompts, responses) -> (batch,)`, such as `reviews.reward`, gets texts. If a response was cut at
+    `max_new_tokens`, it gets the text so far.
     Rows hold "step" (round), "epoch"; as means over the round's optimizer steps "loss" (of the policy), "value_loss"
     (reward squared), "clip_fraction" (tokens with a ratio beyond the clip), "grad_norm" and "learning_rate";
-    "explained" (share of the variance of returns that the values had foreseen); as in `train_reinforce` "objective"
+    "explained" (share of the variance of returns that the values predicted); as in `train_reinforce` "objective"
     (J), "reward", "kl", "entropy", "length", "unfinished", "responses_per_second", and at evaluations "eval/…".
     `output_dir`, `resume` and errors are those of `train_dpo`, in one process. model/ is the policy; the value function
     stays in checkpoint/. Known value: kl 0 and objective equal to reward at step 1, when policy equals reference.
@@ -97,7 +97,7 @@ def train_ppo(
 
 @dataclass(frozen=True)
 class Experience:
-    """A rollout as the policy learns from it. Per token, constant, and 0 outside the responses."""
+    """What the policy learns from: a rollout with tensors per token, without gradient, 0 outside the responses."""
 
     rollout: Rollout
     logps: Float[Tensor, "batch time"]  # of the policy that drew the responses, in nats
@@ -124,7 +124,7 @@ class PPO:
     def learn(
         self, number: int, rollout: Rollout, ref_logps: Float[Tensor, "batch time"], generator: torch.Generator
     ) -> Row:
-        """Learn from round `number`; its metrics."""
+        """Learn from round `number`; returns its metrics."""
         config, model = self.config, self.take_step.model
         mask = rollout.batch().response_mask
         logps, states = rollout.per_token(model, size=config.rows_per_forward)
@@ -133,7 +133,7 @@ class PPO:
             values = model.values(states)
         rewards = token_rewards(rollout.rewards, kl, mask, beta=config.beta)
         advantages = gae(rewards, values, mask, discount=DISCOUNT, lam=config.lam)
-        targets = advantages + values  # with lam 1: the return, what was still to come
+        targets = advantages + values  # with lam 1: the return from each token on
         experience = Experience(rollout, logps, whiten(advantages, mask))
         try:
             row = self.improve_policy(number, experience, generator)
@@ -144,7 +144,7 @@ class PPO:
         return row | rollout_metrics(rollout, logps, kl, beta=config.beta)
 
     def improve_policy(self, number: int, experience: Experience, generator: torch.Generator) -> Row:
-        """Go through the responses `epochs` times, an optimizer step a minibatch; the means of the steps' metrics."""
+        """Go through the responses `epochs` times, one optimizer step per minibatch; returns the mean metrics."""
         config, rows = self.config, []
         for minibatch in _parts(len(experience.rollout), config.minibatch_size, config.epochs, generator):
             update = (number - 1) * config.updates_per_step + len(rows) + 1
@@ -153,7 +153,7 @@ class PPO:
         return {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
 
     def share(self, experience: Experience, responses: int, part: list[int]) -> dict[str, Tensor]:
-        """What a part of a minibatch of so many responses adds to its metrics, as OptimizerStep takes it."""
+        """What `part` of a minibatch with this number of responses adds to its metrics, as OptimizerStep takes it."""
         batch = experience.rollout.batch(part)
         wide = (experience.logps, experience.advantages)
         old_logps, advantages = (tensor[part, : batch.input_ids.shape[1]] for tensor in wide)
@@ -173,9 +173,9 @@ class PPO:
         targets: Float[Tensor, " tokens"],
         generator: torch.Generator,
     ) -> float:
-        """Fit the value function to the targets by least squares: VALUE_EPOCHS times through the tokens; its mean loss.
+        """Fit the value function to the targets by least squares, VALUE_EPOCHS times; returns the mean loss.
 
-        Only after the policy's steps, so that no advantage knows a value that was fitted to its own outcome.
+        Call it after the policy's steps: no advantage may use a value that was fitted to its own outcome.
         """
 
         def share(tokens: list[int]) -> dict[str, Tensor]:
@@ -188,7 +188,7 @@ class PPO:
 
 
 def _parts(count: int, size: int, epochs: int, generator: torch.Generator) -> Iterator[list[int]]:
-    """Everything once an epoch, each time in an order of its own, in parts of `size` (the last may be smaller)."""
+    """All numbers below `count`, shuffled anew for each epoch, in parts of `size` (the last may be smaller)."""
     for _ in range(epochs):
         order = torch.randperm(count, generator=generator, device=generator.device)
         yield from (part.tolist() for part in order.split(size))
@@ -197,7 +197,7 @@ def _parts(count: int, size: int, epochs: int, generator: torch.Generator) -> It
 def token_rewards(
     rewards: Float[Tensor, " batch"], kl: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"], *, beta: float
 ) -> Float[Tensor, "batch time"]:
-    """What each token earns: -beta k1, and the last of a response also its reward; 0 outside the responses.
+    """Reward of each token: -beta k1, plus the response's reward at its last token; 0 outside the responses.
 
     The sum over a response is its term of J: r(x, y) - beta log(pi(y | x) / pi_ref(y | x)).
 
@@ -211,7 +211,7 @@ def token_rewards(
 def explained(
     values: Float[Tensor, "batch time"], targets: Float[Tensor, "batch time"], mask: Bool[Tensor, "batch time"]
 ) -> float:
-    """Share of the targets' variance that the values foresee: 1 - mean squared error / variance; at most 1.
+    """Share of the targets' variance that the values predict: 1 - mean squared error / variance; at most 1.
 
     Known value: 0 for values that are the mean of all targets; below 0 for worse ones.
     """

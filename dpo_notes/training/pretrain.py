@@ -1,4 +1,4 @@
-"""Next-token pretraining: train a tokenizer and a small GPT-2 from nothing on a list of texts."""
+"""Next-token pretraining: train a tokenizer and a small GPT-2 from scratch on a list of texts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ END_OF_TEXT = "<|endoftext|>"
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """A GPT-2 that learns the review world."""
+    """Settings of a GPT-2 that learns the review world."""
 
     vocabulary_size: int = 2000  # tokens of the byte-level BPE: most words of the review world are one token
     context: int = 128  # tokens; the longest sequence the model can take
@@ -27,8 +27,8 @@ class PretrainConfig:
     channels: int = 160
     heads: int = 4
     steps: int = 6000  # optimizer steps
-    batch_size: int = 8  # blocks of `context` tokens a step
-    learning_rate: float = 4e-3  # high, as small models take it
+    batch_size: int = 8  # blocks of `context` tokens per step
+    learning_rate: float = 4e-3  # high: small models tolerate it
     warmup_steps: int = 100
     weight_decay: float = 0.02
     adam_betas: tuple[float, float] = (0.9, 0.95)  # a shorter memory than the default suits few steps
@@ -41,7 +41,7 @@ class PretrainConfig:
 
 
 def train_tokenizer(texts: Sequence[str], *, vocabulary_size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer, the kind that GPT-2 uses, whose end of text is also its padding and its beginning."""
+    """A byte-level BPE tokenizer like GPT-2's; its end-of-text token also serves as padding and beginning of text."""
     bpe = ByteLevelBPETokenizer()
     bpe.train_from_iterator(texts, vocab_size=vocabulary_size, special_tokens=[END_OF_TEXT], show_progress=False)
     special = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
@@ -49,7 +49,7 @@ def train_tokenizer(texts: Sequence[str], *, vocabulary_size: int) -> PreTrained
 
 
 def new_model(tokenizer: PreTrainedTokenizerBase, config: PretrainConfig) -> GPT2LMHeadModel:
-    """A GPT-2 with random weights (drawn from torch's global generator, seeded here and put back), dropout off."""
+    """A GPT-2 with random weights and no dropout; torch's global generator is seeded for it and then restored."""
     shape = GPT2Config(
         vocab_size=len(tokenizer),
         n_positions=config.context,
@@ -70,11 +70,11 @@ def new_model(tokenizer: PreTrainedTokenizerBase, config: PretrainConfig) -> GPT
 def pack_blocks(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, length: int, generator: torch.Generator
 ) -> tuple[Int[Tensor, "blocks time"], Int[Tensor, "blocks time"]]:
-    """(input_ids, position_ids): all texts in random order, one after the other in blocks of `length`, no padding.
+    """(input_ids, position_ids): all texts in random order, packed into blocks of `length` without padding.
 
-    Each text ends in end of text; every other one begins with it too, so that the model learns to begin with a prompt,
-    as it is asked to later, and with nothing. Positions count from 0 in each text: by them `pretrain` keeps texts apart.
-    What a block's last text has left over is dropped. Raises InputError where the texts do not fill one block.
+    Each text ends in end of text, and every other one also begins with it: the model learns to start both from a prompt
+    and from nothing. Positions start at 0 in each text, which is how `pretrain` keeps texts apart. The end of a block's
+    last text is dropped if it does not fit. Raises InputError if the texts do not fill one block.
     """
     end = tokenizer.eos_token_id
     encoded = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
@@ -92,7 +92,7 @@ def pack_blocks(
 
 
 def text_attention(position_ids: Int[Tensor, "blocks time"]) -> Bool[Tensor, "blocks 1 time time"]:
-    """True where the token of the row may look at that of the column: in its own text, and not later than itself."""
+    """True where the row's token may attend to the column's: in the same text, and not later than itself."""
     text = (position_ids == 0).cumsum(1)
     earlier = torch.ones(position_ids.shape[1], position_ids.shape[1], dtype=torch.bool, device=text.device).tril()
     return (text[:, None, :, None] == text[:, None, None, :]) & earlier
@@ -101,10 +101,10 @@ def text_attention(position_ids: Int[Tensor, "blocks time"]) -> Bool[Tensor, "bl
 def pretrain(
     model: GPT2LMHeadModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], config: PretrainConfig
 ) -> Iterator[dict[str, float]]:
-    """Train on `texts` in place; yields a row a step: "step", "loss" (nats a token), "grad_norm", "learning_rate".
+    """Train in place; yields one row per step: "step", "loss" (nats per token), "grad_norm", "learning_rate".
 
     loss = −mean over tokens of log p(token | earlier tokens), the cross-entropy of Radford et al. (2019).
-    Known value: close to log(vocabulary size) at the first step, when the weights know nothing.
+    Known value: close to log(vocabulary size) at the first step, when the weights are random.
     """
     generator = torch.Generator().manual_seed(config.seed)
     accelerator = new_accelerator()
@@ -130,7 +130,7 @@ def pretrain(
     batches: Iterator[tuple[Tensor, Tensor]] = iter(())
     for step in range(1, config.steps + 1):
         batch = next(batches, None)
-        if batch is None:  # through all texts: once more, in another order
+        if batch is None:  # all texts used: start over, in another order
             blocks = pack_blocks(tokenizer, texts, length=config.context, generator=generator)
             batches = zip(*(tensor.split(config.batch_size) for tensor in blocks), strict=True)
             batch = next(batches)

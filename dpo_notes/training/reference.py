@@ -1,4 +1,4 @@
-"""Encoded pairs with what the reference policy says of them, scored once or at every use."""
+"""Encoded pairs with the reference policy's scores, computed once or at every use."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,8 @@ class ReferencedPairs:
 
     With `config.cache_reference` the reference scores all pairs here, once, in the given `batches` (lists of pair
     numbers): policy and reference then see the same shapes and agree to the last digit before the first step.
-    Otherwise it scores a batch whenever that is used.
-    Without a reference its log-probabilities count as 0: a loss then gets the policy's own.
+    Otherwise it scores each batch when that is used.
+    Without a reference, its log-probabilities are 0: a loss then gets the policy's own.
     """
 
     def __init__(

@@ -27,12 +27,12 @@ from dpo_notes.training.step import OptimizerStep
 class ReinforceConfig:
     """Settings of a REINFORCE run. Raises InputError for values out of range."""
 
-    beta: float = 0.1  # price of a nat of KL, in reward; the beta of DPO. 0: the reward is all that counts
+    beta: float = 0.1  # price of a nat of KL, in reward; the beta of DPO. 0: only the reward counts
     learning_rate: float = 1e-5  # at its peak; as for DPO
     steps: int = 200  # batches of responses, each used for one optimizer step
-    batch_size: int = 64  # responses a step, at least 2; the noise of a step falls with its root
-    rows_per_forward: int = 16  # responses scored at once: memory and speed, nothing else
-    warmup_fraction: float = 0.1  # of all steps, in which the learning rate rises; then it falls in a line to 0
+    batch_size: int = 64  # responses per step, at least 2; the noise of a step falls with its square root
+    rows_per_forward: int = 16  # responses scored at once; affects only memory and speed
+    warmup_fraction: float = 0.1  # of all steps; the learning rate rises, then falls linearly to 0
     max_grad_norm: float = 1.0  # L2 norm to which the gradient is clipped
     max_new_tokens: int = 64  # tokens after which a response is cut
     eval_every: int = 0  # steps between evaluations; 0: only before the first and after the last
@@ -57,24 +57,24 @@ def train_reinforce(
     output_dir: str | Path | None = None,
     resume: bool = False,
 ) -> Iterator[Row]:
-    """Train `policy` in place on the rewards of its own responses; yields one row of metrics an optimizer step.
+    """Train `policy` in place on the rewards of its own responses; yields one row of metrics per optimizer step.
 
     Maximises J = E[r(x, y)] - beta KL(policy || reference), whose optimum DPO aims at with the same beta, by
 
     grad J = E[(R - b) grad log pi(y | x)],    R = r(x, y) - beta log(pi(y | x) / pi_ref(y | x))
 
     (Williams 1992; Ziegler et al. 2019, Eq. 2). The whole response is one action. b is the mean R of the other
-    responses of the batch (`leave_one_out`), which does not depend on y: so the gradient is unbiased at any batch size.
-    Ahmadian et al. (2024) take it over responses to one prompt; here each answers another, because rewards differ much
-    more between the responses to a prompt than between prompts.
+    responses of the batch (`leave_one_out`). It does not depend on y, so the gradient is unbiased at any batch size.
+    Ahmadian et al. (2024) take b over several responses to one prompt. Here each response answers a different prompt,
+    because rewards differ much more between the responses to a prompt than between prompts.
 
-    `reward_fn(prompts, responses) -> (batch,)`, such as `reviews.reward`, gets texts. What was cut at `max_new_tokens`
-    is rewarded for the text as far as it goes.
-    Rows hold "step", "epoch", "loss", "objective" (J), "reward", "kl", "entropy", "length", "unfinished" (all of the
-    responses of that step, before its update: see `rollout_metrics`), "grad_norm", "learning_rate" and
-    "responses_per_second"; with `eval_prompts` some also "eval/…" as `on_policy_metrics` says.
-    `output_dir`, `resume` and errors are those of `train_dpo`, in one process. Of "loss" only the gradient means
-    anything. Known value: kl 0 and objective equal to reward at step 1, when policy equals reference.
+    `reward_fn(prompts, responses) -> (batch,)`, such as `reviews.reward`, gets texts. If a response was cut at
+    `max_new_tokens`, it gets the text so far.
+    Rows hold "step", "epoch", "loss", "objective" (J), "reward", "kl", "entropy", "length", "unfinished" (all of that
+    step's responses, before its update: see `rollout_metrics`), "grad_norm", "learning_rate" and
+    "responses_per_second"; with `eval_prompts`, some rows also hold "eval/…", see `on_policy_metrics`.
+    `output_dir`, `resume` and errors are those of `train_dpo`, in one process. The value of "loss" means nothing, only
+    its gradient does. Known value: kl 0 and objective equal to reward at step 1, when policy equals reference.
     """
     places = {"eval_prompts": eval_prompts, "judge": judge, "output_dir": output_dir, "resume": resume}
     learner = partial(Reinforce, policy, config)

@@ -1,4 +1,4 @@
-"""The reward model: Bradley–Terry on a language model with one number for an output."""
+"""The reward model: Bradley–Terry on a language model whose output is a single number."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class RewardModelConfig:
 
     learning_rate: float = 1e-5  # at its peak; usual for GPT-2 and larger models
     epochs: int = 1  # times through the pairs; large reward models overfit in the second
-    batch_size: int = 16  # pairs a forward pass and process
-    accumulation_steps: int = 1  # forward passes an optimizer step
-    warmup_fraction: float = 0.1  # of all steps, in which the learning rate rises; then it falls in a line to 0
+    batch_size: int = 16  # pairs per forward pass and process
+    accumulation_steps: int = 1  # forward passes per optimizer step
+    warmup_fraction: float = 0.1  # of all steps; the learning rate rises, then falls linearly to 0
     weight_decay: float = 0.0  # AdamW's, on matrices
     max_grad_norm: float = 1.0  # L2 norm to which the gradient is clipped
     max_length: int = 512  # tokens of prompt and response; at most the model's context
@@ -59,15 +59,15 @@ def train_reward_model(
     output_dir: str | Path | None = None,
     resume: bool = False,
 ) -> Iterator[Row]:
-    """Train `reward_model` in place on comparisons; yields one row of metrics an optimizer step.
+    """Train `reward_model` in place on comparisons; yields one row of metrics per optimizer step.
 
     loss = mean over pairs of -log sigma(r(x, y_w) - r(x, y_l)), as in `preference_nll`
     Reward model and tokenizer come from `new_reward_model` or `load_reward_model`.
 
     Rows hold "step", "epoch", "loss" (nats), "rewards/…" (nats), "grad_norm", "learning_rate" and "pairs_per_second".
     With `eval_pairs` the rows of evaluations, the first of them at step 0 before any training, also hold "eval/loss",
-    "eval/rewards/…" and "eval/calibration", the expected calibration error. "rewards/chosen" and "rewards/rejected" have
-    no zero of their own: whatever depends on the prompt alone could be added to both, and only margins are identified.
+    "eval/rewards/…" and "eval/calibration", the expected calibration error. The level of "rewards/chosen" and
+    "rewards/rejected" is arbitrary: any function of the prompt can be added to both. Only margins are identified.
     `output_dir`, `resume` and errors are those of train_dpo; its model/ loads in `load_reward_model`, in transformers'
     AutoModelForSequenceClassification, and in TRL.
     Known value: loss log 2 and rewards 0 at step 1, when the head is new.

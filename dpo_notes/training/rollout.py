@@ -1,4 +1,4 @@
-"""Rollouts: what the policy says to some prompts, and what that is worth. The data of one policy-gradient step."""
+"""Rollouts: the policy's responses to some prompts and their rewards, the data of one policy-gradient step."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ RewardFunction = Callable[[Sequence[str], Sequence[str]], Tensor]
 class Rollout:
     """B responses, one to each prompt, and their rewards.
 
-    Per-token tensors of a rollout are [batch time], indexed like the input_ids of all its rows collated, and 0 outside
-    the responses.
+    Per-token tensors of a rollout are [batch time], indexed like the input_ids of all its rows in one batch, and 0
+    outside the responses.
     """
 
     prompt_ids: Sequence[tuple[int, ...]]
@@ -41,21 +41,21 @@ class Rollout:
         ]
 
     def batch(self, rows: Sequence[int] | None = None) -> Batch:
-        """These rows (all, where none are named), padded to the longest of them, on the policy's device."""
+        """These rows (by default all), padded to the longest of them, on the policy's device."""
         rows = range(len(self)) if rows is None else rows
         batch = collate([self.prompt_ids[row] for row in rows], [self.response_ids[row] for row in rows])
         return batch.to(self.rewards.device)
 
     def microbatches(self, rows: Sequence[int], size: int) -> list[list[int]]:
-        """These rows in parts of at most `size`, like lengths together: little padding."""
+        """These rows in parts of at most `size`, sorted by length for little padding."""
         lengths = self.lengths
         return [[rows[i] for i in part] for part in in_order_of_length([lengths[row] for row in rows], size)]
 
     @torch.no_grad()
     def per_token(self, function: Callable[[Batch], tuple[Tensor, ...]], *, size: int) -> tuple[Tensor, ...]:
-        """function(batch), tensors of [rows time …], for all rows: [batch time …].
+        """The tensors of function(batch), each [rows time …], for all rows: [batch time …].
 
-        Computed for at most `size` rows at a time, those of like length together, and without gradient.
+        Computed for at most `size` rows of similar length at a time, without gradient.
         """
         wholes: tuple[Tensor, ...] = ()
         for part in self.microbatches(range(len(self)), size):
@@ -77,11 +77,11 @@ def roll_out(
     max_new_tokens: int,
     generator: torch.Generator,
 ) -> Rollout:
-    """One response to each prompt, from the policy at temperature 1 with nothing cut away, and its reward.
+    """One response to each prompt, from the policy at temperature 1 without top-k or top-p, and its reward.
 
-    `prompt_ids` are the prompts as `encode_prompts` gives them. A response still unfinished after `max_new_tokens` is
-    cut there and gets no end of text; its reward is that of the text as far as it goes, nothing added, nothing taken.
-    Raises InputError where `reward_fn(prompts, responses)` is not one finite number for each response.
+    `prompt_ids` are the prompts as `encode_prompts` returns them. A response still unfinished after `max_new_tokens` is
+    cut there and gets no end of text; its reward is that of the text so far, without bonus or penalty.
+    Raises InputError if `reward_fn(prompts, responses)` is not one finite number per response.
     """
     eos_id = tokenizer.eos_token_id
     response_ids = sample_ids(policy, prompt_ids, eos_id=eos_id, generator=generator, max_new_tokens=max_new_tokens)
@@ -93,12 +93,12 @@ def roll_out(
 
 @torch.no_grad()
 def rewards_of(reward_fn: RewardFunction, prompts: Sequence[str], responses: Sequence[str]) -> Float[Tensor, " batch"]:
-    """reward_fn(prompts, responses), checked: InputError where it is not one finite number for each response."""
+    """reward_fn(prompts, responses), checked: InputError unless it is one finite number per response."""
     rewards = torch.as_tensor(reward_fn(prompts, responses), dtype=torch.float32).detach()
     if rewards.shape != (len(responses),):
         raise InputError(
-            f"the reward function gave shape {tuple(rewards.shape)}; "
-            f"expected ({len(responses)},), one number a response"
+            f"the reward function returned shape {tuple(rewards.shape)}; "
+            f"expected ({len(responses)},), one number per response"
         )
     wrong = (~rewards.isfinite()).nonzero()
     if len(wrong):
@@ -112,11 +112,11 @@ def rewards_of(reward_fn: RewardFunction, prompts: Sequence[str], responses: Seq
 def rollout_metrics(
     rollout: Rollout, logps: Float[Tensor, "batch time"], kl: Float[Tensor, "batch time"], *, beta: float
 ) -> dict[str, float]:
-    """Means over a rollout's responses, all estimates of what the policy that drew them does.
+    """Means over a rollout's responses, estimates for the policy that drew them.
 
-    reward; kl: the sum of k1 over a response, in nats, which may come out below 0; objective: reward - beta kl.
-    entropy: of the next token, in nats, by -log pi of each token drawn. length: tokens a response with end of text.
-    unfinished: share of responses that were cut before they ended.
+    reward; kl: the sum of k1 over a response, in nats, which can be below 0; objective: reward - beta kl.
+    entropy: of the next token, in nats, the mean of -log pi of each token drawn. length: tokens per response, with end
+    of text. unfinished: share of responses that were cut before they ended.
 
     logps, kl: of each token, under that policy; 0 outside the responses.
     """
@@ -133,9 +133,9 @@ def rollout_metrics(
 
 
 def prompt_numbers(count: int, *, batch_size: int, seed: int, step: int) -> list[int]:
-    """Which of `count` prompts step number `step` (from 1) answers: all of them come once before any comes again.
+    """Which of `count` prompts step number `step` (from 1) answers: each comes once before any comes again.
 
-    Each time through them has an order of its own, fixed by the seed, so that any step can be begun with.
+    The seed fixes the order of each pass, so a run can start from any step.
     """
     places = range((step - 1) * batch_size, step * batch_size)
     epochs = {place // count for place in places}
@@ -144,6 +144,6 @@ def prompt_numbers(count: int, *, batch_size: int, seed: int, step: int) -> list
 
 
 def stream(seed: int, purpose: str, number: int) -> torch.Generator:
-    """A generator of its own for every purpose and number (of a step, an epoch): so a run can go on from anywhere."""
+    """A separate generator for every purpose and number (of a step, an epoch), so that a run can resume anywhere."""
     digest = hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big"))

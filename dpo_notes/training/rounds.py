@@ -1,4 +1,4 @@
-"""Round after round: let the policy speak, reward it, learn from that. The loop around REINFORCE and PPO."""
+"""The training loop of REINFORCE and PPO: each round samples responses, rewards them and learns from them."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +25,7 @@ from dpo_notes.training.step import OptimizerStep
 
 
 class Learner(Protocol):
-    """What learns from a rollout: REINFORCE, or PPO."""
+    """An algorithm that learns from a rollout: REINFORCE or PPO."""
 
     take_step: OptimizerStep
 
@@ -49,14 +49,14 @@ def train_rounds(
     output_dir: str | Path | None,
     resume: bool,
 ) -> Iterator[Row]:
-    """Train `policy` in place for `config.steps` rounds; yields a row a round, and with `eval_prompts` one at step 0.
+    """Train `policy` in place for `config.steps` rounds; yields one row per round, with `eval_prompts` also at step 0.
 
-    A round answers the next `config.batch_size` prompts, has the answers rewarded by `reward_fn(prompts, responses)`,
-    and lets the learner learn from them. All chance of round n comes from generators seeded by (config.seed, n).
-    Rows hold "step", "epoch" (how often the prompts have been gone through), what the learner tells, and
-    "responses_per_second". Everything else is as in `train_dpo`: evaluations, folder, resume.
-    One process only; float32 throughout, because a response must come from the very policy that scores it.
-    Raises InputError for what the user can mend, before the first row; TrainingDiverged when the loss is not finite.
+    A round answers the next `config.batch_size` prompts, rewards the answers with `reward_fn(prompts, responses)`, and
+    passes them to the learner. All randomness of round n comes from generators seeded by (config.seed, n).
+    Rows hold "step", "epoch" (passes through the prompts so far), the learner's metrics, and "responses_per_second".
+    Everything else is as in `train_dpo`: evaluations, folder, resume.
+    One process only; float32 throughout, because exactly the policy that samples a response must score it.
+    Raises InputError for bad arguments, before the first row; TrainingDiverged when the loss is not finite.
     """
     if isinstance(prompts, str) or not prompts:
         raise InputError(f"prompts is {prompts!r:.80}; expected a list of texts, at least one")
@@ -64,7 +64,7 @@ def train_rounds(
         raise InputError("the reference is the policy itself, and would change with it; expected a frozen_copy of it")
     accelerator = new_accelerator()
     if accelerator.num_processes > 1:
-        raise InputError(f"{accelerator.num_processes} processes; expected one: rollouts are not shared out")
+        raise InputError(f"{accelerator.num_processes} processes; expected one: we do not split rollouts")
     max_new_tokens = min(config.max_new_tokens, context_length(policy) - 1)
     prompt_ids = encode_prompts(tokenizer, prompts, max_length=context_length(policy) - max_new_tokens)
     eval_prompts = list(eval_prompts or [])[: config.eval_samples]
@@ -81,7 +81,7 @@ def train_rounds(
     folder = RunFolder(output_dir, accelerator, identity=identity, resume=resume)
 
     def evaluate() -> Row:
-        generator = torch.Generator().manual_seed(config.seed)  # always the same: less noise
+        generator = torch.Generator().manual_seed(config.seed)  # the same at every evaluation: less noise
         settings = {"max_new_tokens": max_new_tokens, "generator": generator, "judge": judge}
         metrics = on_policy_metrics(policy, reference, tokenizer, eval_prompts, **settings)
         return {f"eval/{name}": value for name, value in metrics.items()}

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: make the chosen responses likely. What preferences are usually learnt on top of."""
+"""Supervised fine-tuning: make the chosen responses likely, usually before learning from preferences."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ class SFTConfig:
     """Settings of a fine-tuning run, tuned on the embedded model. Raises InputError for values out of range."""
 
     learning_rate: float = 1e-4  # at its peak; at twice that the held-out loss no longer falls
-    epochs: int = 1  # times through the pairs; more of them learn the responses by heart
-    batch_size: int = 16  # chosen responses a forward pass and process
-    accumulation_steps: int = 1  # forward passes an optimizer step
-    warmup_fraction: float = 0.1  # of all steps, in which the learning rate rises; then it falls in a line to 0
-    weight_decay: float = 0.0  # AdamW's, on matrices; so few steps need none
+    epochs: int = 1  # passes through the pairs; with more, the model memorizes the responses
+    batch_size: int = 16  # chosen responses per forward pass and process
+    accumulation_steps: int = 1  # forward passes per optimizer step
+    warmup_fraction: float = 0.1  # of all steps; the learning rate rises, then falls linearly to 0
+    weight_decay: float = 0.0  # AdamW's, on matrices; not needed for so few steps
     max_grad_norm: float = 1.0  # L2 norm to which the gradient is clipped
     max_length: int = 512  # tokens of prompt and response; at most the model's context
     precision: str = "auto"  # "fp32", "bf16", or "auto": bf16 on a GPU that has it, fp32 elsewhere
@@ -59,20 +59,20 @@ def train_sft(
     output_dir: str | Path | None = None,
     resume: bool = False,
 ) -> Iterator[Row]:
-    """Train `model` in place on the chosen responses; yields one row of metrics an optimizer step.
+    """Train `model` in place on the chosen responses; yields one row of metrics per optimizer step.
 
-    loss = −sum of log p(token | prompt, earlier tokens) / (responses of the step * tokens a response has on average),
-    over all response tokens of the step, end of text included and the prompt not; the average is that of all `pairs`.
-    So every token of an epoch counts alike, and a long response counts for more than a short one. Steps hold responses
-    of like length: the mean over each step's own tokens would make a token of a short response weigh more than one of
-    a long response, and teach the model to be brief. A batch of 8 is 8 accumulated batches of 1.
-    The rejected responses play no part, but for what `encode_pairs` cuts.
-    Its minimum over all distributions is the conditional distribution of the data, at a loss of the data's entropy.
+    loss = −sum of log p(token | prompt, earlier tokens) / (responses of the step * mean tokens per response), over all
+    response tokens of the step, with end of text and without the prompt; the mean is that of all `pairs`.
+    So all tokens of an epoch have equal weight. We do not divide by each step's own number of tokens: steps hold
+    responses of similar length, so a token of a short response would weigh more than one of a long response, and the
+    model would learn to be brief. A batch of 8 is 8 accumulated batches of 1.
+    The rejected responses have no influence, except on what `encode_pairs` cuts.
+    The minimum over all distributions is the conditional distribution of the data; its loss is the data's entropy.
 
-    Rows hold "step", "epoch", "loss" (nats a token), "logps/chosen" (nats a response), "grad_norm", "learning_rate" and
-    "pairs_per_second". With `eval_pairs` the rows of evaluations, the first of them at step 0 before any training, also
-    hold "eval/loss", "eval/logps/chosen" and, on the model's own samples, what train_dpo reports of them; "eval/kl" is
-    the divergence from the model as it came.
+    Rows hold "step", "epoch", "loss" (nats per token), "logps/chosen" (nats per response), "grad_norm", "learning_rate"
+    and "pairs_per_second". With `eval_pairs` the rows of evaluations, the first of them at step 0 before any training,
+    also hold "eval/loss", "eval/logps/chosen" and the on-policy metrics of train_dpo; "eval/kl" is the divergence from
+    the model before training.
     `output_dir`, `resume` and errors are those of train_dpo.
     Known value: log(vocabulary), on average over an epoch, for a model whose logits are all equal.
     """
@@ -111,7 +111,7 @@ def train_sft(
                 tokenizer,
                 prompts,
                 max_new_tokens=min(max_length // 2, max(len(pair.chosen) for pair in eval_encoded)),
-                generator=torch.Generator().manual_seed(config.seed),  # always the same: less noise
+                generator=torch.Generator().manual_seed(config.seed),  # the same at every evaluation: less noise
                 judge=judge,
             )
         return row
@@ -121,17 +121,17 @@ def train_sft(
 
 
 def chosen_logps(model: nn.Module, pairs: Sequence[EncodedPair], config: SFTConfig) -> Float[Tensor, " tokens"]:
-    """Log-probability of every token of the chosen responses given what precedes it, in nats, one after the other."""
+    """Log-probability of every token of the chosen responses given the tokens before it, in nats, concatenated."""
     device = next(model.parameters()).device
     batch = collate([pair.prompt for pair in pairs], [pair.chosen for pair in pairs]).to(device)
     with autocast(device, config.precision):
-        logits = response_logits(model, batch)  # no other position goes through the output head
+        logits = response_logits(model, batch)  # only these positions go through the output head
     return picked_logps(logits, batch.input_ids.flatten()[batch.response_index])
 
 
 @torch.no_grad()
 def evaluate_chosen(model: nn.Module, pairs: Sequence[EncodedPair], config: SFTConfig) -> Row:
-    """Held-out "loss" in nats a token and "logps/chosen" in nats a response. Every process computes all of it."""
+    """Held-out "loss" in nats per token and "logps/chosen" in nats per response. Every process computes all of it."""
     batches = in_order_of_length([_length(pair) for pair in pairs], config.batch_size)
     sums = [chosen_logps(model, [pairs[number] for number in numbers], config).sum() for numbers in batches]
     total = torch.stack(sums).sum().item()

@@ -1,4 +1,4 @@
-"""One optimizer step, written once for every loop: accumulate, clip, update, schedule, and one transfer of the metrics."""
+"""One optimizer step, shared by all loops: accumulate, clip, update, schedule, and transfer the metrics once."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ Share = Callable[[object], dict[str, Tensor]]
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or its gradient stopped being finite. The update was not made; the last checkpoint is whole."""
+    """The loss or its gradient is not finite. The update was not made; the last checkpoint is intact."""
 
 
 class OptimizerStep:
@@ -20,8 +20,8 @@ class OptimizerStep:
 
     `learning_rate` at its peak; `warmup_steps` and `total_steps` in optimizer steps; `weight_decay` on matrices only,
     never on biases and norms; `max_grad_norm` is the L2 norm to which gradients are clipped; `adam_betas` as in Kingma
-    and Ba (2015). `speeds`: how many times the learning rate a parameter has whose name begins so; others have it once.
-    Gradients that the model still holds from elsewhere are dropped.
+    and Ba (2015). `speeds`: factors on the learning rate, by the beginning of a parameter's name; others have factor 1.
+    Gradients that the model still holds from before are dropped.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class OptimizerStep:
         """Take step number `step` (from 1) and return its metrics with `loss`, `grad_norm` and `learning_rate`.
 
         `share(microbatch)` returns tensors that add up, over microbatches and processes, to the means over the whole
-        step; "loss" among them is what gets differentiated. So splitting a batch changes nothing but rounding.
-        Raises TrainingDiverged where loss or gradient is not finite; the weights are then those before the step.
+        step; we differentiate "loss". So splitting a batch changes only rounding.
+        Raises TrainingDiverged if loss or gradient is not finite; the weights are then those before the step.
         """
         learning_rate = self.learning_rate_at(step)
         for group in self.optimizer.param_groups:

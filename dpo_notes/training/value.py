@@ -1,4 +1,4 @@
-"""The policy together with a value function, which looks at the policy's hidden states and never moves them."""
+"""The policy together with a value function, which reads the policy's hidden states but never trains them."""
 
 import torch
 from jaxtyping import Float
@@ -14,12 +14,12 @@ WIDTH = 128  # of the hidden layer
 
 
 class PolicyWithValue(nn.Module):
-    """A policy, and beside it V: a small network from what the policy makes of s_t to the reward still to come.
+    """A policy and V, a small network that predicts the reward still to come from the policy's hidden states at s_t.
 
-    s_t is the prompt with the response before its token t. What the policy makes of it are the hidden states of all
-    layers there, each brought to mean 0 and variance 1. They are constants: the value function is fitted to a policy
-    that does not bend to it. Looking at all layers tells more than looking at the last: on responses of the embedded
-    model, as linear functions, 52% of the variance of the reward to come instead of 38%.
+    s_t is the prompt with the response before its token t. V reads the hidden states of all layers there, each
+    normalised to mean 0 and variance 1, and detached: fitting V does not change the policy. All layers predict better
+    than the last one: on responses of the embedded model, a linear function explains 52% of the variance of the reward
+    to come, instead of 38%.
     """
 
     def __init__(self, policy: PreTrainedModel, *, seed: int):
@@ -30,11 +30,11 @@ class PolicyWithValue(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.value = nn.Sequential(nn.Linear(features, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 1))
-        nn.init.zeros_(self.value[-1].weight)  # nothing is expected at first
+        nn.init.zeros_(self.value[-1].weight)  # V starts at 0
         nn.init.zeros_(self.value[-1].bias)
 
     def forward(self, batch: Batch) -> tuple[Float[Tensor, "rows time"], Float[Tensor, "rows time features"]]:
-        """(log pi(y_t | s_t) in nats, s_t as V sees it), indexed like `batch.input_ids`; 0 outside the responses."""
+        """(log pi(y_t | s_t) in nats, V's input at s_t), indexed like `batch.input_ids`; 0 outside the responses."""
         before = batch.response_index - 1  # the position before a token predicts it
         with head_sees_only(self.policy, before):
             output = self.policy(input_ids=batch.input_ids, use_cache=False, output_hidden_states=True)

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from folders import tree
+from runs import rows_in, write_lines
 from transformers import AutoModelForCausalLM
 
 from dpo_notes.cli import main, parser
@@ -17,23 +19,13 @@ from dpo_notes.commands.presets import TRAIN
 from dpo_notes.commands.training_command import settings
 from dpo_notes.training.config import DPOConfig
 
+pytest_plugins = ["run_fixtures"]
+
 
 def write_pairs(path: Path, count: int) -> Path:
-    """A preference file made elsewhere: prompts and answers that have nothing to do with the embedded world."""
-    rows = [
-        {"prompt": f"Name number {n}.", "chosen": f" It is {n}, if I may.", "rejected": f" {n} {n} {n}"}
-        for n in range(count)
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def model_folder(tmp_path, new_tiny_model, tiny_tokenizer) -> Path:
-    folder = tmp_path / "model"
-    new_tiny_model().save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+    """A preference file with prompts and answers that have nothing to do with the embedded world."""
+    row = {"prompt": "Name number {}.", "chosen": " It is {}, if I may.", "rejected": " {0} {0} {0}"}
+    return write_lines(path, [{name: text.format(n) for name, text in row.items()} for n in range(count)])
 
 
 def run_train(model: Path, data: Path, output: Path, *more: str) -> int:
@@ -44,7 +36,7 @@ def run_train(model: Path, data: Path, output: Path, *more: str) -> int:
 
 def test_help_names_every_command_and_loads_no_torch():
     code = (
-        "import sys; from dpo_notes.cli import parser; print(parser().format_help()); sys.exit('torch' in sys.modules)"
+        "import sys; from dpo_notes.cli import parser; print(parser().format_help()); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert all(f"    {name}" in done.stdout for name in COMMANDS)
@@ -82,7 +74,7 @@ def test_a_run_folder_holds_what_the_readme_says_and_its_model_loads_in_transfor
 def test_the_rows_begin_at_log_2_with_margins_of_zero(tmp_path, model_folder):
     output = tmp_path / "run"
     run_train(model_folder, write_pairs(tmp_path / "pairs.jsonl", 12), output)
-    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = rows_in(output)
     assert [row["step"] for row in rows] == list(range(len(rows)))
     assert rows[1]["loss"] == pytest.approx(0.6931472, abs=1e-6)
     assert rows[1]["rewards/margins"] == pytest.approx(0, abs=1e-6)
@@ -99,17 +91,15 @@ def test_other_losses_train_with_sums_or_means_and_with_or_without_reference(los
 def test_a_second_run_into_the_same_folder_is_refused_and_leaves_it_whole(tmp_path, model_folder, capsys):
     data, output = write_pairs(tmp_path / "pairs.jsonl", 12), tmp_path / "run"
     run_train(model_folder, data, output)
-    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    before = tree(output)
     assert run_train(model_folder, data, output) == 2
     assert "holds a run already" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+    assert tree(output) == before
 
 
 def test_text_from_the_data_is_escaped_in_samples(tmp_path, model_folder):
-    data = tmp_path / "pairs.jsonl"
-    row = {"prompt": "<script>alert(1)</script> | a", "chosen": " yes", "rejected": " no"}
-    rows = [row | {"prompt": row["prompt"] + str(n)} for n in range(12)]
-    data.write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
+    prompt, answers = "<script>alert(1)</script> | a", {"chosen": " yes", "rejected": " no"}
+    data = write_lines(tmp_path / "pairs.jsonl", [{"prompt": f"{prompt}{n}"} | answers for n in range(12)])
     run_train(model_folder, data, tmp_path / "run")
     samples = (tmp_path / "run" / "samples.md").read_text(encoding="utf-8")
     assert "<script>" not in samples
@@ -134,18 +124,8 @@ def test_sample_prints_each_prompt_with_its_answers(model_folder, capsys):
 
 def test_evaluate_prints_zero_divergence_for_a_model_against_itself(tmp_path, model_folder, capsys):
     data = write_pairs(tmp_path / "pairs.jsonl", 6)
-    words = [
-        "evaluate",
-        "--model",
-        str(model_folder),
-        "--reference",
-        str(model_folder),
-        "--data",
-        str(data),
-        "--samples",
-        "4",
-    ]
-    assert main(words) == 0
+    model = str(model_folder)
+    assert main(["evaluate", "--model", model, "--reference", model, "--data", str(data), "--samples", "4"]) == 0
     values = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert float(values["loss"]) == pytest.approx(0.6931, abs=1e-4)
     assert float(values["kl"]) == 0
@@ -162,11 +142,9 @@ def write_gpt2_elsewhere(folder: Path) -> Path:
     alphabet = sorted(ByteLevel.alphabet())
     letters = [c for c in alphabet if c.isascii() and c.isalpha()] + ["Ġ"]
     pairs = [(a, b) for a in letters for b in letters[:-1]]
-    merges = pairs + [(a + b, c) for a, b in pairs for c in letters[:-1]]
-    merges = merges[:50_000]
-    vocabulary = {
-        token: number for number, token in enumerate([*alphabet, *(a + b for a, b in merges), "<|endoftext|>"])
-    }
+    merges = (pairs + [(a + b, c) for a, b in pairs for c in letters[:-1]])[:50_000]
+    tokens = [*alphabet, *(a + b for a, b in merges), "<|endoftext|>"]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
     folder.mkdir()
     (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
@@ -181,7 +159,7 @@ def test_a_gpt2_folder_with_50257_tokens_and_a_file_made_elsewhere_train_and_the
     assert run_train(folder, write_pairs(tmp_path / "pairs.jsonl", 16), output) == 0
     trained = AutoModelForCausalLM.from_pretrained(output / "model")
     assert trained.config.vocab_size == 50_257
-    rows = [json.loads(line) for line in (output / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = rows_in(output)
     assert rows[1]["loss"] == pytest.approx(0.6931472, abs=1e-6)  # although this config asks for dropout of 0.1
     assert rows[-1]["loss"] < rows[1]["loss"]
 
@@ -194,7 +172,7 @@ def test_pretraining_without_a_step_is_refused_and_nothing_is_made(tmp_path, cap
 
 
 def test_what_a_model_says_can_be_written_where_not_every_character_is_known(monkeypatch):
-    """As into a file on Windows, whose encoding knows 256 of them."""
+    """For example a file on Windows, whose encoding has only 256 of them."""
     file = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(file, encoding="cp1252", write_through=True))
     monkeypatch.setattr("dpo_notes.commands.doctor.run", lambda args: print("é 中") or 0)

@@ -35,11 +35,8 @@ def commands() -> dict[str, object]:
 
 
 TRIED = [(command, option, []) for command in DOORS for option in sorted(DOORS[command])]
-TRIED += [
-    (command, option, ["--resume"])
-    for command, option, _ in TRIED
-    if "--resume" in commands()[command]._option_string_actions
-]
+RESUMABLE = [command for command in DOORS if "--resume" in commands()[command]._option_string_actions]
+TRIED += [(command, option, ["--resume"]) for command, option, _ in TRIED if command in RESUMABLE]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -19,7 +19,7 @@ def test_every_word_that_follows_reaches_jupyterlab_after_the_folder(monkeypatch
     assert started == [[str(tmp_path), *words]]
 
 
-def test_a_package_without_notebooks_is_told_to_clone(monkeypatch, tmp_path):
+def test_a_package_without_notebooks_asks_for_a_clone(monkeypatch, tmp_path):
     monkeypatch.setattr(lab, "NOTEBOOKS", tmp_path / "notebooks")
     with pytest.raises(InputError, match="expected a clone"):
         lab.run(argparse.Namespace(arguments=[]))

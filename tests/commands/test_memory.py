@@ -1,4 +1,4 @@
-"""Memory that a training command keeps from step to step, and that nobody else's process keeps; in the system's counts.
+"""Memory that a training command keeps from step to step, and no other program, as the system counts it.
 
 Each test counts in a process of its own: in one that has done much, freed pieces lie about that any tensor may take.
 """

@@ -1,34 +1,24 @@
 """`dpo-notes reward-model`, as a user meets it: the run folder, the table, and one line for bad input."""
 
-import dataclasses
 import json
-from pathlib import Path
 
 import pytest
 import torch
+from folders import tree
+from runs import rows_in, write_lines, write_pairs
 from transformers import AutoModelForSequenceClassification
 
 from dpo_notes.cli import main
 from dpo_notes.commands.reward_model_run import least_loss, reward_model_gains
 
-
-def write(path: Path, pairs) -> Path:
-    path.write_text("".join(json.dumps(dataclasses.asdict(pair)) + "\n" for pair in pairs), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def model_folder(tmp_path, new_tiny_model, tiny_tokenizer) -> Path:
-    folder = tmp_path / "model"
-    new_tiny_model().save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+pytest_plugins = ["run_fixtures"]
 
 
 @pytest.fixture
 def run(tmp_path, model_folder, tiny_pairs):
     """run(*words): the exit code of a small run into tmp_path/run, 16 pairs to train on and 8 held out."""
-    data, held_out = write(tmp_path / "pairs.jsonl", tiny_pairs[:16]), write(tmp_path / "held.jsonl", tiny_pairs[16:])
+    data = write_pairs(tmp_path / "pairs.jsonl", tiny_pairs[:16])
+    held_out = write_pairs(tmp_path / "held.jsonl", tiny_pairs[16:])
     words = ["reward-model", "--model", str(model_folder), "--data", str(data), "--eval-data", str(held_out)]
     words += ["--output", str(tmp_path / "run"), "--set", "batch_size=4", "--set", "learning_rate=1e-3"]
     return lambda *more: main([*words, *more])
@@ -59,7 +49,7 @@ def test_the_table_shows_what_is_possible_where_the_true_reward_is_known(run, tm
     assert lines["loss (nats)"][0] == "0.693"
     assert lines["accuracy"][0] == "guessing"
     assert lines["calibration error"][0] == "0.000"
-    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = rows_in(tmp_path / "run")
     assert lines["loss (nats)"][1] == f"{rows[-1]['eval/loss']:.3f}"
     assert lines["accuracy"][1] == f"{rows[-1]['eval/rewards/accuracies']:.1%}"
     assert len(lines["correlation with the true reward"]) == 2
@@ -68,7 +58,7 @@ def test_the_table_shows_what_is_possible_where_the_true_reward_is_known(run, tm
 def test_a_table_by_hand():
     """Two pairs, true margins log 3 and 0: entropies 0.562 and 0.693, best accuracy (3/4 + 1/2) / 2.
 
-    What the truth calls 3/4 came true once in one case, what it calls 1/2 half a time: error (1/4 + 0) / 2. Learnt
+    Where the truth predicts 3/4, one of one came true; a tie counts one half, as predicted: error (1/4 + 0) / 2. Learnt
     margins 2 and 1 correlate with log 3 and 0 by 2 / sqrt(2^2 + 1^2) = 0.89.
     """
     truth = torch.tensor([3.0, 1.0]).log().double(), torch.zeros(2).double()
@@ -92,8 +82,7 @@ def test_a_table_by_hand():
 
 def test_comparisons_from_elsewhere_have_no_best_possible(run, tmp_path, capsys):
     rows = [{"prompt": f"Name {n}.", "chosen": f" It is {n}.", "rejected": f" {n} {n}"} for n in range(20)]
-    data = tmp_path / "mine.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    data = write_lines(tmp_path / "mine.jsonl", rows)
     assert run("--data", str(data), "--eval-data", str(data)) == 0
     printed = capsys.readouterr().out
     assert "possible" not in printed and "true reward" not in printed
@@ -108,11 +97,11 @@ def test_a_run_that_is_resumed_after_its_end_says_the_same_again(run, capsys):
 
 def test_a_second_run_into_the_same_folder_is_refused_and_leaves_it_whole(run, tmp_path, capsys):
     run()
-    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    before = tree(tmp_path / "run")
     capsys.readouterr()
     assert run() == 2
     assert "holds a run already" in capsys.readouterr().err
-    assert {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()} == before
+    assert tree(tmp_path / "run") == before
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,8 @@ def write(path: Path, word: str) -> None:
 
 
 def splits(tokenizer, data: object, eval_data: object) -> tuple[list, list]:
-    words = argparse.Namespace(
-        data=str(data), eval_data=None if eval_data is None else str(eval_data), on_bad_row="stop"
-    )
-    return load_splits(words, tokenizer, seed=0)
+    args = argparse.Namespace(data=str(data), eval_data=eval_data and str(eval_data), on_bad_row="stop")
+    return load_splits(args, tokenizer, seed=0)
 
 
 def test_a_folder_that_is_judged_by_gives_its_test_split_and_a_file_itself(tmp_path, tiny_tokenizer):

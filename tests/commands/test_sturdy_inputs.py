@@ -1,6 +1,6 @@
-"""Bad inputs as a user meets them: `dpo-notes train` says one clear line and leaves nothing, or trains on what is allowed.
+"""Bad inputs to `dpo-notes train`: it prints one clear line and writes nothing, or trains if the input is allowed.
 
-They are those that other tools let through or answer with a bare KeyError. More bad rows: test_bad_rows.py.
+Other tools accept them silently or answer with a bare KeyError. More bad rows: test_bad_rows.py.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from by_hand import logp_by_hand, tokens_by_hand
+from runs import save
 from safetensors.torch import load_file, save_file
 
 from dpo_notes.cli import main
@@ -49,7 +50,7 @@ def without(column: str) -> dict:
     return {name: text for name, text in GOOD[0].items() if name != column}
 
 
-BAD_ROWS = {  # what stands on line 3, and what is told of it
+BAD_ROWS = {  # what is on line 3, and what is wrong with it
     "no chosen": (without("chosen"), f"no column 'chosen'; found: 'prompt', 'rejected'; {COLUMNS}"),
     "no prompt": (
         without("prompt"),
@@ -91,16 +92,10 @@ BAD_ROWS = {  # what stands on line 3, and what is told of it
         CHAT | {"prompt": [USER, USER]},
         f"message 2 of prompt is from user, not from assistant; {ORDER}",
     ),
-    "the assistant last": (
-        CHAT | {"prompt": [USER, ANSWER]},
-        f"prompt ends with a message from assistant; {ORDER}",
-    ),
-    "an answer of the user": (
-        CHAT | {"chosen": [USER]},
-        f"chosen has messages from: 'user'; {ONE_ANSWER}",
-    ),
+    "the assistant last": (CHAT | {"prompt": [USER, ANSWER]}, f"prompt ends with a message from assistant; {ORDER}"),
+    "an answer of the user": (CHAT | {"chosen": [USER]}, f"chosen has messages from: 'user'; {ONE_ANSWER}"),
 }
-BAD_FILES = {  # the file, and what is told of it
+BAD_FILES = {  # the file, and what is wrong with it
     "an empty file": ("a.jsonl", b"", "a.jsonl: no rows; expected at least one comparison"),
     "a missing column": (
         "a.csv",
@@ -117,7 +112,7 @@ BAD_FILES = {  # the file, and what is told of it
         "prompt,chosen,rejected\n".encode("utf-16"),
         "a.csv, line 1: not valid UTF-8 (invalid start byte: 0xff, byte 1 of the line); expected UTF-8 text",
     ),
-} | {name: ("a.jsonl", third(row), f"a.jsonl, line 3: {told}") for name, (row, told) in BAD_ROWS.items()}
+} | {name: ("a.jsonl", third(row), f"a.jsonl, line 3: {problem}") for name, (row, problem) in BAD_ROWS.items()}
 POSITIVE = "expected a finite number above 0"
 BAD_SETTINGS = {  # "…" stands for words that are left open
     "--beta 0": f"beta is 0.0; {POSITIVE}",
@@ -133,7 +128,7 @@ BAD_SETTINGS = {  # "…" stands for words that are left open
     "--set cache_reference=maybe": "--set cache_reference=maybe: expected true or false",
     "--set precision=fp8": "precision is 'fp8'; expected one of auto, fp32, bf16",
     "--resume": "--resume needs --output: …",
-    "--model no/such/folder": "cannot load a model from no/such/folder: no such folder, and no hub name within reach: …",
+    "--model no/such/folder": "cannot load a model from no/such/folder: no such folder, and no hub name …",
     "--data no_such_file.jsonl": "'no_such_file.jsonl': no such file or folder; expected one, 'embedded' or a hub name",
 }
 
@@ -192,10 +187,7 @@ BAD_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory, new_tiny_model, tiny_tokenizer) -> Path:
-    folder = tmp_path_factory.mktemp("sturdy") / "model"
-    new_tiny_model().save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+    return save(new_tiny_model(), tiny_tokenizer, tmp_path_factory.mktemp("sturdy") / "model")
 
 
 @pytest.fixture
@@ -204,37 +196,37 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def assert_refused(words: list[str], told: str, capsys) -> None:
+def assert_refused(words: list[str], problem: str, capsys) -> None:
     """Exit code 2, this line and no other, and in this folder nothing that was not there before."""
     before = sorted(Path().rglob("*"))
     assert main(words) == 2
     out, err = capsys.readouterr()
-    pattern = ".*".join(re.escape(part) for part in f"dpo-notes: {told}\n".split("…"))
+    pattern = ".*".join(re.escape(part) for part in f"dpo-notes: {problem}\n".split("…"))
     assert re.fullmatch(pattern, err) and len(err) < 600, err
     assert out == ""
     assert sorted(Path().rglob("*")) == before
 
 
-@pytest.mark.parametrize(("name", "data", "told"), BAD_FILES.values(), ids=BAD_FILES)
-def test_bad_data_gets_one_line_and_exit_code_2_and_nothing_is_written(name, data, told, here, model_folder, capsys):
+@pytest.mark.parametrize(("name", "data", "problem"), BAD_FILES.values(), ids=BAD_FILES)
+def test_bad_data_gets_one_line_and_exit_code_2_and_nothing_is_written(name, data, problem, here, model_folder, capsys):
     (here / name).write_bytes(data)
-    assert_refused(["train", "--model", str(model_folder), "--data", name, "--output", "run"], told, capsys)
+    assert_refused(["train", "--model", str(model_folder), "--data", name, "--output", "run"], problem, capsys)
 
 
-@pytest.mark.parametrize(("words", "told"), BAD_SETTINGS.items(), ids=BAD_SETTINGS)
-def test_a_bad_setting_gets_one_line_and_exit_code_2_and_nothing_is_written(words, told, here, capsys):
-    assert_refused(["train", *words.split()], told, capsys)
+@pytest.mark.parametrize(("words", "problem"), BAD_SETTINGS.items(), ids=BAD_SETTINGS)
+def test_a_bad_setting_gets_one_line_and_exit_code_2_and_nothing_is_written(words, problem, here, capsys):
+    assert_refused(["train", *words.split()], problem, capsys)
 
 
-@pytest.mark.parametrize(("break_it", "told"), BAD_MODELS.values(), ids=BAD_MODELS)
+@pytest.mark.parametrize(("break_it", "problem"), BAD_MODELS.values(), ids=BAD_MODELS)
 def test_a_bad_model_folder_gets_one_line_and_exit_code_2_and_nothing_is_written(
-    break_it, told, here, model_folder, capsys
+    break_it, problem, here, model_folder, capsys
 ):
     shutil.copytree(model_folder, here / "m")
     break_it(here / "m")
     (here / "a.jsonl").write_bytes(lines(*GOOD))
     capsys.readouterr()
-    assert_refused(["train", "--model", "m", "--data", "a.jsonl", "--output", "run"], told, capsys)
+    assert_refused(["train", "--model", "m", "--data", "a.jsonl", "--output", "run"], problem, capsys)
 
 
 @pytest.mark.parametrize("loss", [dpo_loss, robust_loss, exo_loss])
@@ -316,7 +308,7 @@ def assert_trained(words: list[str], rows: list[dict], notes: list[str], model_f
 
 
 @pytest.mark.parametrize(("name", "data", "fourth", "notes"), ALLOWED.values(), ids=ALLOWED)
-def test_what_is_allowed_trains_with_the_scores_of_a_naive_loop_and_is_told_what_was_cut(
+def test_what_is_allowed_trains_with_the_scores_of_a_naive_loop_and_warns_about_what_was_cut(
     name, data, fourth, notes, here, model_folder, capsys
 ):
     (here / name).write_bytes(data)
@@ -328,8 +320,8 @@ def test_bad_rows_are_skipped_where_this_is_asked_and_counted_and_the_first_thre
     """All bad rows of this file, before, between and after the good ones; the run repeats with the same words."""
     bad = [row for row, _ in BAD_ROWS.values()]
     (here / "a.jsonl").write_bytes(lines(GOOD[0], *bad[:4], *GOOD[1:3], *bad[4:], GOOD[3]))
-    told = [message for _, message in BAD_ROWS.values()][:3]
-    shown = "".join(f"\n  a.jsonl, line {number}: {message}" for number, message in enumerate(told, start=2))
+    problems = [message for _, message in BAD_ROWS.values()][:3]
+    shown = "".join(f"\n  a.jsonl, line {number}: {message}" for number, message in enumerate(problems, start=2))
     count = len(BAD_ROWS)
     notes = [f"a.jsonl: bad rows left out: {count} of {count + 4}. The first of them:{shown}"]
     assert_trained(["--data", "a.jsonl", "--on-bad-row", "skip"], GOOD, notes, model_folder, capsys)
@@ -343,8 +335,8 @@ def test_every_command_that_reads_comparisons_stops_at_a_bad_row_or_skips_it(com
     (here / "a.jsonl").write_bytes(lines(BAD_ROWS["null"][0], BAD_ROWS["equal responses"][0]))
     words = [command, "--model", str(model_folder), "--data", "a.jsonl"]
     words += ["--reference", str(model_folder)] if command == "evaluate" else ["--output", "run"]
-    told = f"a.jsonl, line 1: {BAD_ROWS['null'][1]}"
-    assert_refused(words, told, capsys)
-    assert_refused([*words, "--on-bad-row", "stop"], told, capsys)
-    skipped = f"a.jsonl: none of 2 rows is a comparison; {told}"
+    problem = f"a.jsonl, line 1: {BAD_ROWS['null'][1]}"
+    assert_refused(words, problem, capsys)
+    assert_refused([*words, "--on-bad-row", "stop"], problem, capsys)
+    skipped = f"a.jsonl: none of 2 rows is a comparison; {problem}"
     assert_refused([*words, "--on-bad-row", "skip"], skipped, capsys)

@@ -59,10 +59,10 @@ def in_this_process(run, needs, *, workers):
 
 
 @pytest.mark.processes
-def test_a_stopped_experiment_goes_on_and_ends_as_one_that_never_was_stopped_whoever_does_its_jobs(
+def test_a_stopped_experiment_continues_and_ends_like_one_that_was_never_stopped(
     config, jobs_done, tmp_path, monkeypatch
 ):
-    """Two worker processes are ended after their third job, in the middle of others; then this process does the rest."""
+    """We end two worker processes after their third job, in the middle of others; this process does the rest."""
     steps = run_frontier(config, tmp_path, workers=2)
     assert [next(steps).done for _ in range(4)] == [0, 1, 2, 3]
     steps.close()
@@ -122,17 +122,13 @@ def test_a_record_is_written_whole_and_read_back_and_names_no_machine_and_no_use
 
 
 def test_results_of_other_settings_or_data_are_refused_and_more_seeds_are_not(config, jobs_done):
-    with pytest.raises(InputError, match=r"base\.json is of another experiment: prompts was 6 and is now 5"):
+    with pytest.raises(InputError, match=r"base\.json is from another experiment: prompts was 6 and is now 5"):
         next(run_frontier(replace(config, prompts=5), jobs_done))
     digests = setting_digests(config)
     more = replace(config, seeds=(0, 1), dpo_betas=(0.5, 2.0))
     files = JobFolder(jobs_done)
-    left = [job.name for job in jobs_of(more) if job.method != "optimum"]
-    left = [
-        job.name
-        for job in jobs_of(more)
-        if job.name in left and not files.has(job.name, identity_of(more, job, digests))
-    ]
+    jobs = [job for job in jobs_of(more) if job.method != "optimum"]
+    left = [job.name for job in jobs if not files.has(job.name, identity_of(more, job, digests))]
     assert left == [name for name in left if "seed1" in name or "dpo-2-" in name]
     assert "dpo-2-seed0" in left
     job = next(jobs_of(config))
@@ -140,7 +136,7 @@ def test_results_of_other_settings_or_data_are_refused_and_more_seeds_are_not(co
         files.has("base", identity_of(config, job, digests | {"weights": "others"}))
 
 
-def test_a_damaged_result_is_told(config, tmp_path):
+def test_a_damaged_result_is_refused(config, tmp_path):
     take_folder(tmp_path, maker="frontier")
     (tmp_path / "base.json").write_text('{"identity"', encoding="utf-8")
     with pytest.raises(InputError, match=r"base\.json is damaged"):
@@ -151,7 +147,7 @@ def test_prompts_of_another_world_are_refused_before_anything_is_done(start, tmp
     row = {"prompt": "Who are you?", "chosen": " A model.", "rejected": " Nobody."}
     for split in ("train", "test"):
         (tmp_path / f"{split}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
-    with pytest.raises(InputError, match="'Who are you\\?' is not of the review world"):
+    with pytest.raises(InputError, match="'Who are you\\?' is not from the review world"):
         run_frontier(small_config(start, data=str(tmp_path)), tmp_path / "jobs")
     assert not (tmp_path / "jobs").exists()
 
@@ -252,11 +248,8 @@ def called(monkeypatch, tmp_path) -> list[dict]:
     monkeypatch.setattr(frontier_run, "gather", lambda config, folder: {})
     monkeypatch.setattr(frontier_run, "write_picture", lambda path, record: None)
     monkeypatch.setattr(frontier_run, "table", lambda record: "")
-    monkeypatch.setattr(
-        frontier_run,
-        "write_record",
-        lambda path, record: calls[-1].update(output=path.parent, command=record["command"]),
-    )
+    noted = lambda path, record: calls[-1].update(output=path.parent, command=record["command"])
+    monkeypatch.setattr(frontier_run, "write_record", noted)
     return calls
 
 
@@ -289,5 +282,5 @@ def test_a_stop_says_where_the_results_are_and_how_to_go_on(monkeypatch, called,
     monkeypatch.setattr(frontier_run, "run_frontier", stopped)
     assert main(["frontier", "--quick", "--workers", "3"]) == code
     said = capsys.readouterr().err
-    assert "kept in runs/frontier-quick; go on with: dpo-notes frontier --quick --workers 3" in said
+    assert "kept in runs/frontier-quick; continue with: dpo-notes frontier --quick --workers 3" in said
     assert str(error) in said

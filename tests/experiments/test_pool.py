@@ -59,7 +59,7 @@ def test_optimum_by_hand():
     assert found["effective_samples"] == pytest.approx(40 * 0.8)
 
 
-def test_optimum_is_not_told_where_the_samples_are_too_few_for_it():
+def test_the_optimum_is_not_estimated_if_the_samples_are_too_few_for_it():
     rewards = torch.arange(20, dtype=torch.float64)[None]
     assert optimum(rewards, beta=100.0) is not None
     assert optimum(rewards, beta=0.1) is None

@@ -12,6 +12,7 @@ from worker_jobs import note, note_or_end
 
 from dpo_notes.experiments.frontier.workers import JobFailed, run_in_workers
 from dpo_notes.maths.errors import InputError
+from dpo_notes.places import ROOT
 
 pytestmark = pytest.mark.processes
 
@@ -68,11 +69,11 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of its own")
 def test_ctrl_c_reaches_the_caller_alone_which_ends_its_workers(tmp_path):
-    """SIGINT to the whole group, as a terminal sends it: one KeyboardInterrupt, of the caller, and no words of workers."""
+    """SIGINT to the whole group, as from a terminal: one KeyboardInterrupt, in the caller; workers print nothing."""
     program = tmp_path / "caller.py"
     program.write_text(CALLER, encoding="utf-8")
     (tmp_path / "jobs").mkdir()
-    paths = os.pathsep.join([os.path.dirname(__file__), *filter(None, [os.environ.get("PYTHONPATH")])])
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests")))
     caller = subprocess.Popen(
         [sys.executable, str(program), str(tmp_path / "jobs")],
         stdout=subprocess.PIPE,

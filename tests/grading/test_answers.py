@@ -11,7 +11,7 @@ import torch
 
 from dpo_notes.grading.answers import Other, decode, encode, received, reported
 from dpo_notes.grading.marks import judged
-from dpo_notes.grading.run_submission import Said
+from dpo_notes.grading.run_submission import Outcome
 from dpo_notes.teaching.checking import LESSONS, NOT_TRIED, RIGHT, exercises_of, same
 
 ALL = [exercise for number in LESSONS for exercise in exercises_of(number)]
@@ -19,18 +19,8 @@ ALL = [exercise for number in LESSONS for exercise in exercises_of(number)]
 
 @pytest.mark.parametrize(
     "value",
-    [
-        0.1,
-        math.inf,
-        -3,
-        True,
-        None,
-        "polite",
-        [1, [2.5, "a"]],
-        torch.tensor([0.1, 2.0]),
-        torch.tensor(3),
-        torch.eye(2).bool(),
-    ],
+    [0.1, math.inf, -3, True, None, "polite", [1, [2.5, "a"]]]
+    + [torch.tensor([0.1, 2.0]), torch.tensor(3), torch.eye(2).bool()],
     ids=str,
 )
 def test_an_answer_arrives_as_it_was_sent(value):
@@ -68,19 +58,14 @@ def test_something_else_arrives_as_its_printed_form_and_can_do_nothing():
 
 @pytest.mark.parametrize(
     "data",
-    [
-        {},
-        {"tensor": [[1], [2, 3]], "dtype": "float32"},
-        {"tensor": [1], "dtype": "object"},
-        {"tensor": [10**30], "dtype": "int64"},
-    ]
-    + [{"other": 3}, [[[[[[[[[[[[1]]]]]]]]]]]]],
+    [{}, {"tensor": [[1], [2, 3]], "dtype": "float32"}, {"tensor": [1], "dtype": "object"}]
+    + [{"tensor": [10**30], "dtype": "int64"}, {"other": 3}, [[[[[[[[[[[[1]]]]]]]]]]]]],
     ids=str,
 )
 def test_forged_data_is_an_answer_to_nothing(data):
     for exercise in (ALL[0], next(one for one in ALL if one.cases), next(one for one in ALL if one.rule)):
         for report in (data, {"value": data}, {"results": data}, {"results": [data]}):
-            said = Said(answers={exercise.number: json.loads(json.dumps(report))})
+            said = Outcome(answers={exercise.number: json.loads(json.dumps(report))})
             assert judged(exercise, said).startswith("not yet: ")
 
 
@@ -91,21 +76,21 @@ def test_the_expected_answer_of_every_exercise_is_right_after_the_journey(one):
     answer = one.expected if one.cases or not callable(one.expected) else one.expected()
     cases = json.loads(json.dumps(encode(one.cases))) if one.cases else None
     report = json.loads(json.dumps(reported(answer, cases)))
-    assert judged(one, Said(answers={one.number: report})) == RIGHT
+    assert judged(one, Outcome(answers={one.number: report})) == RIGHT
 
 
 @pytest.mark.parametrize("one", [one for one in ALL if one.cases], ids=lambda one: one.number)
 def test_a_mistaken_function_is_named_after_the_journey(one):
     report = json.loads(json.dumps(reported(one.mistakes[0].gives, encode(one.cases))))
-    assert judged(one, Said(answers={one.number: report})) == f"not yet: {one.mistakes[0].says}"
+    assert judged(one, Outcome(answers={one.number: report})) == f"not yet: {one.mistakes[0].says}"
 
 
-def test_a_function_that_raises_and_a_blank_are_told_as_in_the_notebook():
+def test_a_function_that_raises_and_a_blank_are_judged_as_in_the_notebook():
     one = next(one for one in ALL if one.cases)
     cases = encode(one.cases)
-    raised = Said(answers={one.number: reported(lambda *arguments: {}["a"], cases)})
+    raised = Outcome(answers={one.number: reported(lambda *arguments: {}["a"], cases)})
     assert judged(one, raised) == "not yet: your function raises KeyError: 'a'"
-    assert judged(one, Said(answers={one.number: reported(lambda *arguments: ..., cases)})) == NOT_TRIED
-    assert judged(one, Said(answers={one.number: reported(..., cases)})) == NOT_TRIED
-    assert judged(one, Said()) == NOT_TRIED
+    assert judged(one, Outcome(answers={one.number: reported(lambda *arguments: ..., cases)})) == NOT_TRIED
+    assert judged(one, Outcome(answers={one.number: reported(..., cases)})) == NOT_TRIED
+    assert judged(one, Outcome()) == NOT_TRIED
     assert received({"results": [1.0]}, asks_for_function=False) == Other("a function")

@@ -10,7 +10,7 @@ from papers import IMPORT, NOTEBOOKS, RIGHT_ANSWER, notebook, solved
 from dpo_notes.cli import main
 from dpo_notes.grading import marks, sandbox
 from dpo_notes.grading.marks import mark_all
-from dpo_notes.grading.run_submission import SAID_AT_MOST, Limits, Said
+from dpo_notes.grading.run_submission import MAX_OUTPUT, Limits, Outcome
 from dpo_notes.grading.submissions import Submission, submissions
 from dpo_notes.maths.errors import InputError
 
@@ -20,31 +20,30 @@ pytest_plugins = ["sandbox_fixtures"]
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    "content",
     [
-        ("", "not a notebook"),
-        ('{"cells": [', "not a notebook"),
-        ("[" * 100_000, "not a notebook"),
-        ('{"cells": 3}', "not a notebook"),
-        ('{"cells": [{"cell_type": "code"}]}', "not a notebook"),
-        (b"\xff\xfe\x00", "not a notebook"),
-        ("{}", "not a notebook"),
+        b"",
+        b'{"cells": [',
+        b"[" * 100_000,
+        b'{"cells": 3}',
+        b'{"cells": [{"cell_type": "code"}]}',
+        b"\xff\xfe\x00",
+        b"{}",
     ],
     ids=["empty", "cut off", "nested", "no cells", "no source", "no text", "no notebook"],
 )
-def test_what_cannot_be_run_is_a_row_with_the_reason_and_no_marks(tmp_path, content, problem):
-    (tmp_path / "bob_00_start_here.ipynb").write_bytes(content if isinstance(content, bytes) else content.encode())
+def test_what_cannot_be_run_is_a_row_with_the_reason_and_no_marks(tmp_path, content):
+    (tmp_path / "bob_00_start_here.ipynb").write_bytes(content)
     (one,) = mark_all(submissions(tmp_path), LIMITS)
-    assert one.remark.startswith(problem)
+    assert one.remark.startswith("not a readable notebook: ")
     assert (one.submission.who, one.right, set(one.marks.values())) == ("bob", 0, {"not tried"})
 
 
 @pytest.mark.parametrize(("at_once", "threads"), [(1, 8), (3, 2), (16, 1)])
 def test_notebooks_that_run_at_once_share_the_threads(monkeypatch, at_once, threads):
     given = []
-    monkeypatch.setattr(
-        marks, "run_submission", lambda _, __, limits, **___: given.append(limits) or Said(finished=True)
-    )
+    run = lambda _, __, limits, **___: given.append(limits) or Outcome(finished=True)
+    monkeypatch.setattr(marks, "run_submission", run)
     limits = Limits(seconds=9, memory=5, threads=8)
     list(mark_all([Submission("a", "a.ipynb", "00")], limits, at_once=at_once))
     assert given == [Limits(seconds=9, memory=5, threads=threads)]
@@ -54,7 +53,7 @@ def test_whatever_goes_wrong_with_one_notebook_stays_with_it(monkeypatch):
     def run(paper, *_, **__):
         if paper.who == "eve":
             raise RecursionError("maximum recursion depth exceeded")
-        return Said(answers={"00.2": {"value": 0.75}}, finished=True)
+        return Outcome(answers={"00.2": {"value": 0.75}}, finished=True)
 
     monkeypatch.setattr(marks, "run_submission", run)
     papers = [Submission(who, f"{who}.ipynb", "00") for who in ("anna", "eve", "zoe")]
@@ -107,9 +106,15 @@ HOSTILE = {
         {"00.2": "right"},
     ),
     "starts": ([RIGHT_ANSWER, "import os\nwhile True: os.fork()"], "PermissionError", {"00.2": "right"}),
-    "connects": ([RIGHT_ANSWER, "import socket\nsocket.create_connection(('192.0.2.1', 80), 5)"], "raises", {"00.2": "right"}),
+    "connects": (
+        [RIGHT_ANSWER, "import socket\nsocket.create_connection(('192.0.2.1', 80), 5)"], "raises", {"00.2": "right"}
+    ),
     "fills memory": ([RIGHT_ANSWER, "x = bytearray(3 * 2**30)"], "MemoryError", {"00.2": "right"}),
-    "floods": ([RIGHT_ANSWER, f"for _ in range(9): check('00.1', 'x' * {SAID_AT_MOST // 8})"], "stopped: its answers", {"00.2": "right"}),
+    "floods": (
+        [RIGHT_ANSWER, f"for _ in range(9): check('00.1', 'x' * {MAX_OUTPUT // 8})"],
+        "stopped: its answers",
+        {"00.2": "right"},
+    ),
     "loops": ([RIGHT_ANSWER, "while True: pass"], "stopped: out of time", {"00.2": "right"}),
     "nests": (
         [RIGHT_ANSWER, "import os\nfor _ in range(1500):\n os.mkdir('d')\n os.chdir('d')\nos.chmod('..', 0)"],
@@ -131,7 +136,11 @@ HOSTILE = {
     "touches": ([RIGHT_ANSWER, "import os\nos.utime(OTHER)\nopen(OTHER)"], "FileNotFoundError", {"00.2": "right"}),
     "writes marks": ([RIGHT_ANSWER, "open(GRADES, 'w').write('who')"], "FileNotFoundError", {"00.2": "right"}),
     "forges": (
-        [RIGHT_ANSWER, FORGE := "import os\nfor fd in range(3, 40):\n try: os.write(fd, b'{\"number\": \"00.1\", \"mark\": \"right\"}\\n')\n except OSError: pass"],
+        [
+            RIGHT_ANSWER,
+            "import os\nline = b'{\"number\": \"00.1\", \"mark\": \"right\"}\\n'",
+            "for fd in range(3, 40):\n try: os.write(fd, line)\n except OSError: pass",
+        ],
         "",
         {"00.1": "wrong", "00.2": "right"},
     ),
@@ -143,17 +152,11 @@ def graded(tmp_path_factory, bubblewrap) -> dict[str, dict[str, str]]:
     """A class of its own, marked by the command: the rows of its two files by student."""
     folder = tmp_path_factory.mktemp("class")
     returned, grades = folder / "returned", folder / "grades.csv"
-    places = {
-        "SOLUTION": NOTEBOOKS / "solutions" / "00_start_here.ipynb",
-        "OTHER": returned / "anna" / "00_start_here.ipynb",
-    }
-    places["GRADES"] = grades
+    name = "00_start_here.ipynb"
+    places = {"SOLUTION": NOTEBOOKS / "solutions" / name, "OTHER": returned / "anna" / name, "GRADES": grades}
     preface = "\n".join(f"{name} = {str(path)!r}" for name, path in places.items())
-    papers = {
-        "anna": solved("00"),
-        "zoe": solved("00"),
-        "blank": notebook(f"{IMPORT}\nanswer = ...\ncheck('00.1', answer)"),
-    }
+    papers = {"anna": solved("00"), "zoe": solved("00")}
+    papers |= {"blank": notebook(f"{IMPORT}\nanswer = ...\ncheck('00.1', answer)")}
     papers |= {name: notebook(preface, *cells) for name, (cells, _, _) in HOSTILE.items()}
     papers["broken"] = papers["anna"][:500]
     for who, text in papers.items():
@@ -170,7 +173,7 @@ def graded(tmp_path_factory, bubblewrap) -> dict[str, dict[str, str]]:
 
 @pytest.mark.notebooks
 @pytest.mark.parametrize("who", ["anna", "zoe"])
-def test_right_answers_are_right_whoever_is_marked_before_and_after(graded, who):
+def test_right_answers_are_right_whatever_is_marked_before_and_after(graded, who):
     row = graded[who]
     assert (row["right"], row["of"], row["remark"]) == ("6", "6", "")
 
@@ -178,7 +181,7 @@ def test_right_answers_are_right_whoever_is_marked_before_and_after(graded, who)
 @pytest.mark.notebooks
 def test_a_blank_and_a_broken_notebook_have_rows_of_their_own(graded):
     assert graded["blank"]["right"] == "0" and graded["blank"]["exercise 1"] == "not tried"
-    assert graded["broken"]["remark"].startswith("not a notebook that can be read")
+    assert graded["broken"]["remark"].startswith("not a readable notebook")
 
 
 @pytest.mark.notebooks
@@ -192,7 +195,7 @@ def test_a_hostile_notebook_gains_no_mark_and_keeps_what_it_answered_before(grad
     assert int(row["right"]) == list(marks.values()).count("right")
 
 
-def test_without_a_sandbox_nothing_is_run_unless_one_asks_for_it(tmp_path, monkeypatch, capsys):
+def test_without_a_sandbox_nothing_is_run_unless_you_ask_for_it(tmp_path, monkeypatch, capsys):
     (tmp_path / "00_start_here.ipynb").write_text(notebook(f"open({str(tmp_path / 'trace')!r}, 'w')\n{RIGHT_ANSWER}"))
     monkeypatch.setenv("PATH", str(tmp_path))
     words = ["grade", str(tmp_path), "-o", str(tmp_path / "grades.csv")]

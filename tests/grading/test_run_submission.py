@@ -16,8 +16,11 @@ from dpo_notes.grading import sandbox
 pytestmark = [pytest.mark.notebooks, pytest.mark.usefixtures("bubblewrap")]
 pytest_plugins = ["sandbox_fixtures"]
 
-NAME = "libc.prctl(15, {!r}.encode())\n"  # gives the process a name that shows outside
-
+NAME = "libc.prctl(15, {!r}.encode())\n"  # gives the process a name that is visible outside
+THREADS = (
+    "import threading, time\nthreading.stack_size(2**16)\n"
+    "for _ in range(2000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(60)"
+)
 
 TAKES = {
     "memory in one process": ("x = bytearray(1_500_000_000)", "MemoryError"),
@@ -28,15 +31,9 @@ TAKES = {
     "files": ("file = open('x', 'wb')\nwhile True: file.write(bytes(2**20))", "OSError"),
     "many files": ("for k in range(9): open(str(k), 'wb').write(bytes(50_000_000))", "No space left"),
     "shared memory": ("for k in range(9): open(f'/dev/shm/{k}', 'wb').write(bytes(20_000_000))", "No space left"),
-    "threads": (
-        "import threading, time\nthreading.stack_size(2**16)\nfor _ in range(2000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(60)",
-        "stopped: more threads",
-    ),
-    "threads of a process that calls itself otherwise": (
-        (
-            "libc.prctl(15, b'Threads:\\t1')\nimport threading, time\nthreading.stack_size(2**16)\n"
-            "for _ in range(2000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\ntime.sleep(60)"
-        ),
+    "threads": (THREADS, "stopped: more threads"),
+    "threads of a process with a misleading name": (
+        f"libc.prctl(15, b'Threads:\\t1')\n{THREADS}",
         "stopped: more threads",
     ),
     "time": ("while True: pass", "stopped: out of time"),

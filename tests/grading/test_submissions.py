@@ -1,4 +1,4 @@
-"""Whose notebook it is, and which; links, odd names and odd folders are rows with a reason, and nobody is missing."""
+"""Student and number of a notebook; links, odd names and odd folders are rows with a reason, and nobody is missing."""
 
 import os
 from pathlib import Path
@@ -32,12 +32,8 @@ def test_a_submission_knows_its_student_and_its_notebook(tmp_path, path, who, nu
 def test_a_link_to_another_file_is_not_followed_however_it_is_made(tmp_path):
     solution, other = NOTEBOOKS / "solutions" / "00_start_here.ipynb", tmp_path / "00_anna.ipynb"
     other.write_text(notebook(RIGHT_ANSWER))
-    for name, target in {
-        "bob": solution,
-        "cleo": other,
-        "dan": tmp_path / "nothing",
-        "ed": Path("../00_anna.ipynb"),
-    }.items():
+    targets = {"bob": solution, "cleo": other, "dan": tmp_path / "nothing", "ed": Path("../00_anna.ipynb")}
+    for name, target in targets.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "00_start_here.ipynb").symlink_to(target)
     (tmp_path / "fay").symlink_to(NOTEBOOKS / "solutions")
@@ -71,23 +67,22 @@ def test_nobody_is_missing_and_nothing_that_is_no_notebook_is_opened(tmp_path):
     for number in range(MOST + 20):
         (tmp_path / "many" / f"{number}.ipynb").write_text("")
     found = {one.who: one.problem for one in submissions(tmp_path)}
-    assert {who: any(words in problem for words in WORDS[who]) for who, problem in found.items()} == dict.fromkeys(
-        WORDS, True
-    )
+    named = {who: any(words in problem for words in WORDS[who]) for who, problem in found.items()}
+    assert named == dict.fromkeys(WORDS, True)
     assert len(submissions(tmp_path)) == 9 + MOST + 1
 
 
 WORDS = {
-    "deep": ["folders within each other"],
+    "deep": ["nested folders"],
     "empty": ["no notebook"],
     "text": ["no notebook"],
     "pipe": ["not a file"],
     "folder": ["no notebook"],
     "zipped_00_start_here.zip": ["no notebook"],
-    "loud": ["not a notebook"],
+    "loud": ["not a readable notebook"],
     "loop": ["a link"],
     "circle": ["a link"],
-    "many": ["more than", "not a notebook"],
+    "many": ["more than", "not a readable notebook"],
 }
 
 
@@ -104,7 +99,7 @@ def test_names_too_long_to_open_are_a_row_and_the_others_are_read(tmp_path, monk
     os.remove("x" * 249 + ".ipynb")  # no path is short enough for what cleans up
 
 
-def test_folders_within_folders_without_end_are_looked_into_without_calling_oneself(tmp_path):
+def test_folders_within_folders_without_end_are_looked_into_without_recursion(tmp_path):
     here = os.getcwd()
     (tmp_path / "eve").mkdir()
     os.chdir(tmp_path / "eve")
@@ -114,7 +109,7 @@ def test_folders_within_folders_without_end_are_looked_into_without_calling_ones
             os.chdir("d")
         os.chdir(here)
         [one] = submissions(tmp_path)
-        assert "folders within each other" in one.problem
+        assert "nested folders" in one.problem
     finally:  # from the inside out, as no path is long enough
         os.chdir(tmp_path / "eve")
         while Path("d").exists():
@@ -129,12 +124,10 @@ def test_a_notebook_without_a_check_is_run_if_its_name_says_which_it_is(tmp_path
     """Whoever calls `check` in a loop has answers too."""
     paper = notebook(f"{IMPORT}\nfor number in ('00.2',): check(number, 0.75)")
     for name in ("anna_00_start_here.ipynb", "mine.ipynb"):
-        (tmp_path / name).write_text(
-            "\ufeff" + paper, encoding="utf-8"
-        )  # with a byte-order mark, as some editors write
+        (tmp_path / name).write_text("\ufeff" + paper, encoding="utf-8")  # some editors write a byte-order mark
     anna, mine = submissions(tmp_path)
     assert (anna.number, anna.problem) == ("00", "")
-    assert mine.problem.startswith("no check(…) of an exercise")
+    assert mine.problem.startswith("it has no check(…) of an exercise")
 
 
 def test_a_folder_without_notebooks_is_one_clear_line(tmp_path):

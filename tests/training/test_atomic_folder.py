@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from folders import refusal, stranger, tree, unix
 
 from dpo_notes.places import ROOT
+from dpo_notes.training import saved_state
 from dpo_notes.training.folder_marker import MARKER, Marker, not_as_we_left_it, read_marker, write_marker
 from dpo_notes.training.output_folder import atomic_folder, take_folder
 
@@ -41,10 +43,40 @@ def test_an_atomic_folder_appears_whole_or_not_at_all(tmp_path):
         raise RuntimeError("halfway")
     assert tree(place) == {path: state for path, state in before.items() if path != str(tmp_path)}
     write(place, "third")
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
-        "place", f"place/{MARKER}", "place/index.html", "place/within", "place/within/deep", "place/within/deep/page.html",
+    assert sorted(path.relative_to(place).as_posix() for path in place.rglob("*")) == [
+        MARKER, "index.html", "within", "within/deep", "within/deep/page.html",
     ]  # fmt: skip
+    assert os.listdir(tmp_path) == ["place"]
     assert list(read_marker(place).files) == ["index.html", "within/deep/page.html"]
+
+
+def write_checkpoint(place: Path) -> None:
+    saved_state.write_checkpoint(place, {"a/weight": torch.ones(3)}, step=1, identity={})
+
+
+@pytest.mark.parametrize("make", [lambda place: write(place, "first"), write_checkpoint], ids=["folder", "checkpoint"])
+def test_every_file_is_on_disk_as_it_is_before_the_folder_is_moved_into_place(tmp_path, monkeypatch, make):
+    """Otherwise a power failure could leave the new name with old or no contents."""
+    flushed, moved = set(), {}
+
+    def state(found: os.stat_result) -> tuple[int, ...]:
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def flush(number: int, original=os.fsync) -> None:
+        original(number)
+        flushed.add(state(os.fstat(number)))
+
+    def move(source: Path, target: Path, original=os.rename) -> None:
+        files = [path for path in Path(source).rglob("*") if path.is_file()]
+        moved[Path(target).name] = {path.name: state(path.stat()) in flushed for path in files}
+        original(source, target)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, move)
+    make(tmp_path / "place")
+    names = {path.name for path in (tmp_path / "place").rglob("*") if path.is_file()}
+    assert moved["place"] == dict.fromkeys(names, True) and len(names) > 1
 
 
 WORK = {
@@ -84,11 +116,11 @@ WORK = {
 @unix
 @pytest.mark.parametrize("name", WORK)
 def test_work_in_an_atomic_folder_is_named_and_nothing_is_removed(tmp_path, name):
-    change, told = WORK[name]
+    change, problem = WORK[name]
     write(tmp_path / "place", "first")
     change(tmp_path / "place")
     before = tree(tmp_path)
-    assert told in refusal(lambda: write(tmp_path / "place", "second")).replace(f"{tmp_path}/place/", "")
+    assert problem in refusal(lambda: write(tmp_path / "place", "second")).replace(f"{tmp_path}/place/", "")
     assert tree(tmp_path) == before
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import rows_in
+from folders import tree
+from runs import checkpoints_in, rows_in
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -34,13 +35,9 @@ def run(train, tmp_path) -> Path:
     return tmp_path / "run"
 
 
-def saved(run: Path) -> list[str]:
-    return sorted(path.name for path in (run / "checkpoint").iterdir())
-
-
 def test_a_run_folder_holds_metrics_the_last_two_checkpoints_and_the_model(run):
     assert sorted(path.name for path in run.iterdir()) == [".dpo-notes.json", "checkpoint", "metrics.jsonl", "model"]
-    assert saved(run) == ["step-00000006", "step-00000008"]
+    assert checkpoints_in(run) == ["step-00000006", "step-00000008"]
     assert [row["step"] for row in rows_in(run)] == list(range(1, 9))
 
 
@@ -73,10 +70,10 @@ def test_tied_weights_are_saved_once_and_come_back_tied(train, new_tiny_model, r
 
 
 def test_a_folder_with_a_run_is_not_touched_without_resume(train, run):
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = tree(run)
     with pytest.raises(InputError, match=r"holds a run already.*--resume.*another folder"):
         train(output_dir=run, **SETTINGS)
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert tree(run) == before
 
 
 def test_checkpoints_alone_are_a_run_too(train, run):
@@ -111,7 +108,7 @@ def test_a_run_that_was_refused_leaves_no_folder(start, tmp_path, tiny_model):
 
 
 def test_resume_in_an_empty_folder_starts_at_the_beginning(train, run, tmp_path):
-    with pytest.warns(UserWarning, match="other holds no run yet; one begins there"):
+    with pytest.warns(UserWarning, match="other holds no run yet; starting one there"):
         train(output_dir=tmp_path / "other", resume=True, **SETTINGS)
     assert rows_in(tmp_path / "other") == rows_in(run)
 
@@ -120,23 +117,20 @@ OTHER_RUNS = {
     "beta": ({"beta": 0.2}, "beta was 0.1 and is now 0.2"),
     "seed and batch": ({"seed": 1, "batch_size": 8}, "batch_size was 4 and is now 8; seed was 0 and is now 1"),
     "loss": ({"loss_fn": hinge_loss}, "loss was 'dpo_loss' and is now 'hinge_loss'"),
-    "smoothing": (
-        {"loss_fn": partial(robust_loss, label_smoothing=0.1)},
-        "is now 'robust_loss(label_smoothing=0.1)'",
-    ),
+    "smoothing": ({"loss_fn": partial(robust_loss, label_smoothing=0.1)}, "is now 'robust_loss(label_smoothing=0.1)'"),
     "reference": ({"reference": None}, "reference was '"),
 }
 
 
 @pytest.mark.parametrize("name", OTHER_RUNS)
 def test_a_checkpoint_of_another_run_is_refused_in_one_line_that_says_what_differs(start, run, name):
-    settings, told = OTHER_RUNS[name]
+    settings, problem = OTHER_RUNS[name]
     with pytest.raises(InputError) as error:
         start(output_dir=run, resume=True, **SETTINGS | settings)
     message = str(error.value)
     assert message.startswith(str(run / "checkpoint" / "step-00000008"))
-    assert "is of another run: " in message
-    assert told in message
+    assert "is from another run: " in message
+    assert problem in message
     assert "\n" not in message
     assert len(message) < 400
 
@@ -145,8 +139,9 @@ def test_a_checkpoint_of_other_pairs_models_or_held_out_pairs_is_refused(start, 
     other = new_tiny_model(seed=5)
     with pytest.raises(InputError, match=r"another run: reference was '\w+' and is now '\w+'; expected"):
         start(other, output_dir=run, resume=True, **SETTINGS)
-    with pytest.raises(InputError, match=r"another run: pairs was"):
-        start(pairs=tiny_pairs[1:17], output_dir=run, resume=True, **SETTINGS)
+    for pairs in (tiny_pairs[1:17], tiny_pairs[15::-1]):  # others, and the same in another order
+        with pytest.raises(InputError, match=r"another run: pairs was"):
+            start(pairs=pairs, output_dir=run, resume=True, **SETTINGS)
     with pytest.raises(InputError, match=r"another run: eval_pairs was"):
         start(eval_pairs=tiny_pairs[16:], output_dir=run, resume=True, **SETTINGS)
     wider = copy.deepcopy(new_tiny_model())
@@ -179,17 +174,17 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_it_taken(train, run, name):
+def test_if_the_newest_checkpoint_is_damaged_a_warning_says_so_and_the_one_before_it_is_used(train, run, name):
     """From step 6 instead of 8; the rows of 7 and 8 are dropped and written again, equal."""
     rows, weights = rows_in(run), load_file(run / "model/model.safetensors")
     DAMAGES[name](run / "checkpoint/step-00000008")
-    with pytest.warns(UserWarning, match=r"step-00000008 is damaged \(.*\); the one before it is used"):
+    with pytest.warns(UserWarning, match=r"step-00000008 is damaged \(.*\); using the one before it"):
         again = train(output_dir=run, resume=True, **SETTINGS)
     assert [row["step"] for row in again] == [7, 8]
     assert rows_in(run) == rows
     now = load_file(run / "model/model.safetensors")
     assert all(torch.equal(now[name], weights[name]) for name in weights)
-    assert saved(run) == ["step-00000006", "step-00000008"]
+    assert checkpoints_in(run) == ["step-00000006", "step-00000008"]
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="asks Linux which files are mapped into memory")
@@ -205,10 +200,10 @@ def test_where_every_checkpoint_is_damaged_the_run_starts_again(train, run):
     rows = rows_in(run)
     for folder in (run / "checkpoint").iterdir():
         half(folder / "state.safetensors")
-    with pytest.warns(UserWarning, match="is damaged") as told:
+    with pytest.warns(UserWarning, match="is damaged") as caught:
         again = train(output_dir=run, resume=True, **SETTINGS)
-    assert sum("is damaged" in str(warning.message) for warning in told) == 2
-    assert str(told[-1].message) == f"{run}/checkpoint: no checkpoint is whole; training begins anew"
+    assert sum("is damaged" in str(warning.message) for warning in caught) == 2
+    assert str(caught[-1].message) == f"{run}/checkpoint: no checkpoint is intact; training starts over"
     assert [row["step"] for row in again] == list(range(1, 9))
     assert rows_in(run) == rows
 
@@ -233,9 +228,9 @@ def test_a_loss_that_is_not_finite_is_not_written_and_stops_the_run(tmp_path):
     assert folder.metrics_path.read_text() == ""
 
 
-def test_a_file_in_the_place_of_the_folder_is_told(start, tmp_path):
+def test_a_file_in_the_place_of_the_folder_is_refused(start, tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(InputError, match=r"run is no folder; expected a folder, or a new name for one$"):
+    with pytest.raises(InputError, match=r"run is not a folder; expected a folder, or an unused name$"):
         start(output_dir=tmp_path / "run", **SETTINGS)
 
 
@@ -253,7 +248,7 @@ def test_an_error_in_the_middle_of_a_checkpoint_keeps_the_last_good_one(train, t
     monkeypatch.setattr(saved_state, "save_file", full_disk)
     with pytest.raises(OSError, match="No space left"):
         train(output_dir=tmp_path / "run", **SETTINGS)
-    assert saved(tmp_path / "run") == ["step-00000002"]
+    assert checkpoints_in(tmp_path / "run") == ["step-00000002"]
     monkeypatch.undo()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -23,7 +23,7 @@ def test_a_claim_keeps_other_processes_out_until_it_is_gone_and_never_its_own_pr
     subprocess.run(other, check=True)
 
 
-def test_where_a_folder_cannot_be_locked_nobody_is_kept_out(tmp_path, monkeypatch):
+def test_where_a_folder_cannot_be_locked_every_process_gets_in(tmp_path, monkeypatch):
     def refuse(*arguments):
         raise OSError(errno.ENOLCK, "No locks available")
 

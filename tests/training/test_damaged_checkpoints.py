@@ -1,4 +1,4 @@
-"""Checkpoints that say what no run of ours could say: one warning in one line, the one before is used, nothing half-changed."""
+"""Damaged checkpoints: one warning in one line, the one before is used, and nothing is half-changed."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from dpo_notes.training.folder_marker import sha256
 from dpo_notes.training.saved_state import Damaged, checkpoints_in, load_state, state_tensors
 
 SETTINGS = {"epochs": 2, "batch_size": 4, "checkpoint_every": 2}  # 8 steps; checkpoints of 6 and 8 are kept
-WEIGHT = "transformer.wte.weight"
+WEIGHT, GONE = "transformer.wte.weight", "gone"
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def run(finished, tmp_path) -> Path:
 
 @pytest.fixture
 def resume(finished, new_tiny_model):
-    """resume(run): the step from which the finished run would go on in this folder, and all that it would start with."""
+    """resume(run): the step from which the run would continue in this folder, and the state that it would have."""
     identity = json.loads((finished / "checkpoint/step-00000008/state.json").read_text())["identity"]
 
     def go_on(run: Path) -> tuple[int | None, dict]:
@@ -54,22 +54,11 @@ def same(ours: dict, theirs: dict) -> bool:
 
 
 def details(**changes):
-    """A damage: state.json with these entries in place of its own."""
+    """A damage: state.json with these entries in place of its own; GONE removes one."""
 
     def damage(place: Path) -> None:
-        said = json.loads((place / "state.json").read_text())
-        (place / "state.json").write_text(json.dumps(said | changes))
-
-    return damage
-
-
-def without(name: str):
-    """A damage: state.json lacks an entry."""
-
-    def damage(place: Path) -> None:
-        said = json.loads((place / "state.json").read_text())
-        del said[name]
-        (place / "state.json").write_text(json.dumps(said))
+        written = json.loads((place / "state.json").read_text()) | changes
+        (place / "state.json").write_text(json.dumps({name: value for name, value in written.items() if value != GONE}))
 
     return damage
 
@@ -111,7 +100,7 @@ SAYS = {
     "more than any details": text(json.dumps({"identity": "x" * 2_000_000})),
     "a number with too many digits": text('{"step": ' + "9" * 10_000 + "}"),
     "bytes that are no text": lambda place: (place / "state.json").write_bytes(b"\xff\xfe{}"),
-    **{f"no {name}": without(name) for name in ("step", "identity", "sha256", "tensors")},
+    **{f"no {name}": details(**{name: GONE}) for name in ("step", "identity", "sha256", "tensors")},
     "an identity that is a list": details(identity=["config"]),
     "a checksum that is a number": details(sha256=5),
     "step 10^20": details(step=10**20),
@@ -145,15 +134,14 @@ HOLDS = {
 
 
 @pytest.mark.parametrize("name", SAYS | HOLDS)
-def test_a_damaged_checkpoint_is_told_in_one_line_and_the_one_before_it_taken(resume, run, name):
+def test_a_damaged_checkpoint_gets_a_warning_of_one_line_and_the_one_before_it_is_used(resume, run, name):
     (SAYS | HOLDS)[name](run / "checkpoint/step-00000008")
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         step, state = resume(run)
-    (line,) = [str(warning.message) for warning in told]
-    assert line.startswith(f"{run}/checkpoint/step-00000008 is damaged (") and line.endswith(
-        "); the one before it is used"
-    )
+    (line,) = [str(warning.message) for warning in caught]
+    assert line.startswith(f"{run}/checkpoint/step-00000008 is damaged (")
+    assert line.endswith("); using the one before it")
     assert "\n" not in line and len(line) < 400
     assert step == 6 and same(state, load_file(run / "checkpoint/step-00000006/state.safetensors"))
     assert [row["step"] for row in rows_in(run)] == list(range(7))
@@ -163,9 +151,9 @@ def test_a_damaged_checkpoint_is_told_in_one_line_and_the_one_before_it_taken(re
 def test_where_no_checkpoint_is_whole_neither_model_nor_optimizer_gets_anything(resume, run, new_tiny_model, name):
     for place in checkpoints_in(run / "checkpoint"):
         HOLDS[name](place)
-    with pytest.warns(UserWarning, match="is damaged") as told:
+    with pytest.warns(UserWarning, match="is damaged") as caught:
         step, state = resume(run)
-    assert str(told[-1].message).endswith("no checkpoint is whole; training begins anew")
+    assert str(caught[-1].message).endswith("no checkpoint is intact; training starts over")
     weights = {f"{name}/weight": parameter for name, parameter in new_tiny_model(seed=3).named_parameters()}
     assert step is None and same(state, weights) and rows_in(run) == []
 
@@ -180,12 +168,10 @@ def test_tensors_that_do_not_fit_change_no_weight_and_no_moment(tiny_model):
     given[f"{names[-1][0]}/exp_avg_sq"] = torch.ones(1)  # the last of all
     with pytest.raises(Damaged, match=r"exp_avg_sq' is \(1,\) of torch.float32; expected \(\d+,\) of torch.float32"):
         load_state(given, names, optimizer)
-    now = state_tensors(names, optimizer)
-    assert now.keys() == held.keys() and all(torch.equal(now[name], held[name]) for name in held)
+    assert same(state_tensors(names, optimizer), held)
     given[f"{names[-1][0]}/exp_avg_sq"] = held[f"{names[-1][0]}/exp_avg_sq"] + 1
     load_state(given, names, optimizer)
-    now = state_tensors(names, optimizer)
-    assert all(torch.equal(now[name], held[name] + 1) for name in held)
+    assert same(state_tensors(names, optimizer), {name: tensor + 1 for name, tensor in held.items()})
 
 
 # Which step.
@@ -198,14 +184,16 @@ def test_a_step_that_the_run_does_not_have_is_damage_also_where_name_and_details
     (run / "checkpoint/step-00000008").rename(run / f"checkpoint/step-{step:08d}")
     if step == 0:
         shutil.rmtree(run / "checkpoint/step-00000006")
-    with pytest.warns(UserWarning, match=rf"it is of step {step}, and the run has the steps 1 to 8\); the one before"):
+    with pytest.warns(
+        UserWarning, match=rf"it is from step {step}, but the run has the steps 1 to 8\); using the one before"
+    ):
         assert resume(run)[0] == (6 if step else None)
 
 
 def test_two_checkpoints_that_have_changed_names_are_damage(resume, run):
     for name, other in (("step-00000008", "aside"), ("step-00000006", "step-00000008"), ("aside", "step-00000006")):
         (run / "checkpoint" / name).rename(run / "checkpoint" / other)
-    with pytest.warns(UserWarning, match="says step 6, and the folder's name 8"):
+    with pytest.warns(UserWarning, match="says step 6, but the folder's name says 8"):
         assert resume(run)[0] is None
 
 
@@ -232,20 +220,20 @@ def test_somebodys_file_in_a_checkpoint_ends_the_run_before_it_begins(resume, ru
     (run / "checkpoint" / name).mkdir(exist_ok=True)
     (run / "checkpoint" / name / "notes.txt").write_text("mine")
     before = tree(run)
-    assert f"{name}/notes.txt is no file that dpo-notes wrote" in refusal(lambda: resume(run))
+    assert f"{name}/notes.txt is not a file that dpo-notes wrote" in refusal(lambda: resume(run))
     assert tree(run) == before
 
 
 def test_something_else_in_the_place_of_a_checkpoint_or_of_its_file_ends_the_run_before_it_begins(resume, run):
     (run / "checkpoint/step-00000004").write_text("mine")
-    assert "step-00000004 is no checkpoint" in refusal(lambda: resume(run))
+    assert "step-00000004 is not a checkpoint" in refusal(lambda: resume(run))
     (run / "checkpoint/step-00000004").unlink()
     (run / "checkpoint/step-00000006/state.json").unlink()
     (run / "checkpoint/step-00000006/state.json").mkdir()
-    assert "state.json is no file that dpo-notes wrote" in refusal(lambda: resume(run))
+    assert "state.json is not a file that dpo-notes wrote" in refusal(lambda: resume(run))
     (run / "checkpoint").rename(run / "moved")
     (run / "checkpoint").write_text("mine")
-    assert "checkpoint is no folder" in refusal(lambda: resume(run))
+    assert "checkpoint is not a folder" in refusal(lambda: resume(run))
 
 
 # Another identity, and rows that are none.
@@ -264,32 +252,21 @@ def test_something_else_in_the_place_of_a_checkpoint_or_of_its_file_ends_the_run
 )
 def test_another_identity_is_refused_in_one_line_of_sensible_length(resume, run, identity):
     for place in checkpoints_in(run / "checkpoint"):
-        said = json.loads((place / "state.json").read_text())
-        details(identity=said["identity"] | identity)(place)
-    assert "is of another run" in refusal(lambda: resume(run))
+        ours = json.loads((place / "state.json").read_text())["identity"]
+        details(identity=ours | identity)(place)
+    assert "is from another run" in refusal(lambda: resume(run))
 
 
-NO_ROWS = [
-    "[]",
-    "3",
-    "null",
-    "{}",
-    '"step"',
-    '{"step": null}',
-    '{"step": "3"}',
-    '{"step": true}',
-    "{",
-    "[" * 100_000,
-    "\xff",
-]
+NO_ROWS = ["[]", "3", "null", "{}", '"step"', '{"step": null}', '{"step": "3"}', '{"step": true}', "{"]
+NO_ROWS += ["[" * 100_000, "\xff"]
 
 
 @pytest.mark.parametrize("line", NO_ROWS, ids=lambda line: line[:20])
-def test_a_line_of_the_metrics_that_is_no_row_is_told_and_dropped_and_the_rows_stay(resume, run, line):
+def test_a_line_of_the_metrics_that_is_no_row_is_dropped_with_a_warning_and_the_rows_stay(resume, run, line):
     rows = rows_in(run)
     lines = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
     lines[3:3] = [line.encode("latin-1") + b"\n"] * 2
     (run / "metrics.jsonl").write_bytes(b"".join(lines))
-    with pytest.warns(UserWarning, match=r"metrics\.jsonl, line 4: no row of metrics; such lines \(2\) are dropped"):
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl, line 4: not a row of metrics; dropping all such \(2\)"):
         assert resume(run)[0] == 8
     assert rows_in(run) == rows

@@ -11,7 +11,7 @@ from dpo_notes.training.device import autocast, process_state
 
 @pytest.mark.parametrize("own", [True, False])
 def test_auto_is_bfloat16_where_the_chip_has_it_not_where_it_is_emulated(monkeypatch, own):
-    """A T4 runs bfloat16 too, slowly; asked without emulation it says so. Without a GPU the context is one of the CPU."""
+    """A T4 only emulates bfloat16, slowly, and says so if asked. Without a GPU, the context is one of the CPU."""
     on_cpu = partial(torch.autocast, "cpu")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or own)
     monkeypatch.setattr(torch, "autocast", lambda device, kind, enabled: on_cpu(kind, enabled=enabled))

@@ -177,7 +177,7 @@ def test_without_a_folder_nothing_is_written(train, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pairs_longer_than_the_context_are_cut_to_it_and_told(train):
+def test_pairs_longer_than_the_context_are_cut_to_it_with_a_warning(train):
     """The tiny model takes 96 tokens; max_length asks for 512."""
     long = PreferencePair("Where is Paris? " * 100, " In France.", " In Spain.")
     with pytest.warns(UserWarning, match=r"longer than 96 tokens: 1 of 1 prompts"):

@@ -1,45 +1,22 @@
 """What a policy says when it is asked: KL, length, and what a judge makes of it."""
 
 import math
-from itertools import product
 
+import few_words
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from few_words import END, LONGEST, everything_sayable, opinionated_model
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from dpo_notes.language.generate import sample_ids
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.training import evaluate
-from dpo_notes.training.evaluate import (
-    kl_estimates,
-    mean_and_error,
-    on_policy_metrics,
-    respond,
-    response_kl,
-)
-
-WORDS = ("<end>", "a", "b", "c", "d")  # a vocabulary small enough to write down everything that can be said
-END, LONGEST = 0, 3
+from dpo_notes.training.evaluate import kl_estimates, mean_and_error, on_policy_metrics, respond, response_kl
 
 
 @pytest.fixture(scope="module")
 def five_words() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="<end>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
-
-
-def opinionated_model(seed: int) -> GPT2LMHeadModel:
-    """A GPT-2 of five words whose predictions are far from uniform and depend on what came before."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        config = GPT2Config(vocab_size=len(WORDS), n_positions=8, n_embd=8, n_layer=1, n_head=1, eos_token_id=END)
-        model = GPT2LMHeadModel(config).eval()
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(torch.randn(parameter.shape) * 0.6)
-    return model
+    return few_words.five_words()
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +27,6 @@ def policy() -> GPT2LMHeadModel:
 @pytest.fixture(scope="module")
 def reference() -> GPT2LMHeadModel:
     return opinionated_model(2)
-
-
-def everything_sayable() -> list[list[int]]:
-    """All responses of at most LONGEST tokens: 1 that ends at once, 4 that end after a word, 4 * 4 * 5 of three tokens."""
-    words = range(1, len(WORDS))
-    ended = [[*start, END] for length in range(LONGEST) for start in product(words, repeat=length)]
-    return ended + [list(response) for response in product(words, repeat=LONGEST)]
 
 
 @torch.no_grad()
@@ -78,6 +48,7 @@ def by_enumeration(policy, reference) -> tuple[list[list[int]], torch.Tensor, fl
 
 
 def test_everything_sayable_is_85_responses_whose_probabilities_sum_to_1(by_enumeration):
+    """1 that ends at once, 4 that end after a word, and 4 * 4 * 5 of three tokens."""
     responses, probabilities, kl = by_enumeration
     assert len({tuple(response) for response in responses}) == len(responses) == 85
     assert probabilities.sum().item() == pytest.approx(1, abs=1e-5)
@@ -96,14 +67,8 @@ def test_expected_sum_of_exact_token_divergences_is_the_divergence_of_whole_resp
 def test_sampled_kl_agrees_with_enumeration_within_its_own_standard_error(
     policy, reference, five_words, by_enumeration
 ):
-    metrics = on_policy_metrics(
-        policy,
-        reference,
-        five_words,
-        ["a b"] * 2000,
-        max_new_tokens=LONGEST,
-        generator=torch.Generator().manual_seed(0),
-    )
+    how = {"max_new_tokens": LONGEST, "generator": torch.Generator().manual_seed(0)}
+    metrics = on_policy_metrics(policy, reference, five_words, ["a b"] * 2000, **how)
     assert abs(metrics["kl"] - by_enumeration[2]) < 3 * metrics["kl_error"]
     assert metrics["kl_error"] < 0.02 * metrics["kl"]
     length = sum(p * len(y) for y, p in zip(*by_enumeration[:2], strict=True)).item()
@@ -138,10 +103,9 @@ def test_each_estimator_is_the_sum_along_the_response_of_its_token_values(policy
 
 
 def test_exact_k1_and_k3_agree_with_enumeration_and_k2_does_not(policy, reference, five_words, by_enumeration):
-    said = respond(
-        policy, five_words, ["a b"] * 3000, max_new_tokens=LONGEST, generator=torch.Generator().manual_seed(0)
-    )
-    estimates = kl_estimates(policy, reference, said.prompt_ids, said.response_ids)
+    how = {"max_new_tokens": LONGEST, "generator": torch.Generator().manual_seed(0)}
+    sampled = respond(policy, five_words, ["a b"] * 3000, **how)
+    estimates = kl_estimates(policy, reference, sampled.prompt_ids, sampled.response_ids)
     off = {name: abs(mean - by_enumeration[2]) / error for name, (mean, error) in estimates.items()}
     assert max(off["exact"], off["k1"], off["k3"]) < 4
     assert off["k2"] > 5
@@ -162,8 +126,7 @@ def test_mean_and_error_by_hand():
 def test_each_response_has_its_own_kl_whatever_is_scored_beside_it(policy, reference):
     """More rows than go through the model at once, of unlike lengths, in one call and one by one."""
     responses = everything_sayable()[::4]
-    prompts = [(1,), (2, 3, 4), (3, 1)] * len(responses)
-    prompts = prompts[: len(responses)]
+    prompts = ([(1,), (2, 3, 4), (3, 1)] * len(responses))[: len(responses)]
     assert len(responses) > evaluate.ROWS_PER_FORWARD
     together = response_kl(policy, reference, prompts, responses)
     alone = [response_kl(policy, reference, [p], [y]) for p, y in zip(prompts, responses, strict=True)]
@@ -214,13 +177,9 @@ def test_a_judge_hears_prompts_and_texts_and_its_values_are_averaged(monkeypatch
 def test_responses_are_those_of_the_generator_at_temperature_1(policy, reference, five_words):
     """The same seed gives the same metrics, and the same responses as sampling with it."""
     prompts = ["a", "b c", "d"] * 5
-    first, second = (
-        on_policy_metrics(
-            policy, reference, five_words, prompts, max_new_tokens=4, generator=torch.Generator().manual_seed(7)
-        )
-        for _ in range(2)
-    )
+    how = [{"max_new_tokens": 4, "generator": torch.Generator().manual_seed(7)} for _ in range(3)]
+    first, second = (on_policy_metrics(policy, reference, five_words, prompts, **each) for each in how[:2])
     assert first == second
     ids = [tuple(five_words(prompt)["input_ids"]) for prompt in prompts]
-    responses = sample_ids(policy, ids, eos_id=END, generator=torch.Generator().manual_seed(7), max_new_tokens=4)
+    responses = sample_ids(policy, ids, eos_id=END, **how[2])
     assert first["kl"] == pytest.approx(response_kl(policy, reference, ids, responses).mean().item())

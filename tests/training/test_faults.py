@@ -1,7 +1,7 @@
-"""What may befall `dpo-notes train`: a full disk, a disk that cannot be written, Ctrl-C, a second run, numbers that run away.
+"""What can go wrong with `dpo-notes train`: a full or read-only disk, Ctrl-C, a second run, numbers that overflow.
 
-Each run is a process of its own. It ends in one line that says what to do, and doing so gives, bit by bit, the run that
-nothing befell. What `kill -9` leaves behind is tested in test_resume.py.
+Each run has its own process. It ends with one line that says what to do; if you do so, the run ends, bit for bit, like
+one where nothing went wrong. test_resume.py tests what `kill -9` leaves behind.
 """
 
 import os
@@ -15,15 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runs import (
-    assert_same_end,
-    checkpoints_in,
-    prepare,
-    rows_in,
-    train_by_command,
-    words_to_go_on,
-    write_pairs,
-)
+from folders import tree
+from runs import assert_same_end, checkpoints_in, prepare, rows_in, train_by_command, words_to_go_on, write_pairs
 from safetensors.torch import load_file, save_file
 
 from dpo_notes.pairs.load import PreferencePair
@@ -37,11 +30,12 @@ pytestmark = [
 
 FIELDS = {"batch_size": 2, "eval_samples": 4, "checkpoint_every": 2, "learning_rate": 1e-3, "max_length": 96}
 ONE_CHECKPOINT = 500  # kilobytes, of the tiny model
+READ_ONLY = "dpo-notes: {}: Read-only file system; expected a writable folder with room in it"
 OFFLINE = ROOT / "authoring" / "offline"
 
 
 def words(folder: Path, output: Path, **fields) -> list[str]:
-    """The words after `dpo-notes train` for a run from `folder`; `output` need not be in it."""
+    """The words after `dpo-notes train` for a run from `folder` into `output`."""
     given = ["--model", folder / "start", "--data", folder / "pairs.jsonl", "--output", output]
     assignments = [f"{name}={value}" for name, value in (FIELDS | fields).items()]
     return [*map(str, given), *(word for assignment in assignments for word in ("--set", assignment))]
@@ -49,31 +43,31 @@ def words(folder: Path, output: Path, **fields) -> list[str]:
 
 @pytest.fixture
 def train(process, tmp_path) -> Callable:
-    """train(*words): what `dpo-notes train` says with these words, and its exit code, in a process of its own."""
+    """train(*words): what `dpo-notes train` prints with these words, and its exit code, in its own process."""
 
     def run(*words: str) -> tuple[str, int]:
-        said = tmp_path / "said"
-        child = process(train_by_command, said, *words)
+        output = tmp_path / "printed"
+        child = process(train_by_command, output, *words)
         child.join()
-        return said.read_text(encoding="utf-8"), child.exitcode
+        return output.read_text(encoding="utf-8"), child.exitcode
 
     return run
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, new_tiny_model, tiny_tokenizer, tiny_pairs, process) -> Path:
-    """What the runs start from, and in "uninterrupted" the run that nothing befell: 11 steps."""
+    """What the runs start from, and in "uninterrupted" the run where nothing goes wrong: 11 steps."""
     folder = prepare(tmp_path_factory.mktemp("faults"), new_tiny_model(), tiny_tokenizer, tiny_pairs)
-    child = process(train_by_command, folder / "said", *words(folder, folder / "uninterrupted"))
+    child = process(train_by_command, folder / "printed", *words(folder, folder / "uninterrupted"))
     child.join()
-    assert child.exitcode == 0, (folder / "said").read_text()
+    assert child.exitcode == 0, (folder / "printed").read_text()
     return folder
 
 
-def the_line(said: str) -> str:
-    """The last line of what a command said, which is all that it said of the fault."""
-    *before, line = said.splitlines()
-    assert "Traceback" not in said
+def the_line(printed: str) -> str:
+    """The last line that a command printed, the only one about the fault."""
+    *before, line = printed.splitlines()
+    assert "Traceback" not in printed
     assert not any("dpo-notes:" in earlier for earlier in before)
     return line
 
@@ -107,25 +101,20 @@ def disk(tmp_path) -> Callable:
 
 @pytest.mark.parametrize("room", [0.5, 2.5], ids=lambda room: f"room for {room} checkpoints")
 def test_on_a_full_disk_a_run_stops_in_one_line_and_with_room_goes_on_to_the_same_end(disk, train, folder, room):
-    """Between the two the disk can only be read: that, too, is one line, and nothing on it changes."""
+    """In between, the disk is read-only: that, too, is one line, and nothing on it changes."""
     place = disk(round(room * ONE_CHECKPOINT))
     run = place / "run"
     said, code = train(*words(folder, run))
-    assert code == 1
-    assert re.match(
-        r"dpo-notes: cannot write: .*No space left on device.*\. Checkpoints that were saved are whole;", the_line(said)
-    )
+    full = r"dpo-notes: cannot write: .*No space left on device.*\. Saved checkpoints are intact;"
+    assert code == 1 and re.match(full, the_line(said))
     assert checkpoints_in(run) == ["step-00000002", "step-00000004"][: int(room)]
     assert not (run / "model").exists()
 
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = tree(run)
     mount("-o", "remount,ro", place)
     refused, code = train(*words_to_go_on(said))
-    assert (the_line(refused), code) == (
-        f"dpo-notes: {run}: Read-only file system; expected a folder that can be written, with room in it",
-        2,
-    )
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert (the_line(refused), code) == (READ_ONLY.format(run), 2)
+    assert tree(run) == before
 
     mount("-o", "remount,rw,size=64m", place)
     said, code = train(*words_to_go_on(said))
@@ -138,10 +127,7 @@ def test_a_new_run_where_nothing_can_be_written_is_one_line_before_any_training(
     place = disk(1000)
     mount("-o", "remount,ro", place)
     said, code = train(*words(folder, place / "run"))
-    assert (the_line(said), code) == (
-        f"dpo-notes: {place / 'run'}: Read-only file system; expected a folder that can be written, with room in it",
-        2,
-    )
+    assert (the_line(said), code) == (READ_ONLY.format(place / "run"), 2)
     assert list(place.iterdir()) == []
 
 
@@ -149,7 +135,7 @@ def test_a_new_run_where_nothing_can_be_written_is_one_line_before_any_training(
 
 
 def wait_for_rows(run: Path, count: int) -> None:
-    """Wait until the run has written so many rows, for two minutes at most."""
+    """Wait until the run has written this number of rows, for at most two minutes."""
     rows, deadline = run / "metrics.jsonl", time.monotonic() + 120
     while not rows.exists() or rows.read_text().count("\n") < count:
         assert time.monotonic() < deadline, f"no {count} rows in {rows}"
@@ -170,7 +156,7 @@ def test_ctrl_c_ends_in_one_line_on_how_to_go_on_and_that_leads_to_the_same_end(
         command.send_signal(signal.SIGINT)
         _, said = command.communicate()
     assert command.returncode == 130
-    assert the_line(said).startswith("stopped; go on with: dpo-notes train ")
+    assert the_line(said).startswith("stopped; continue with: dpo-notes train ")
     assert not (run / "model").exists()
     said, code = train(*words_to_go_on(said))
     assert code == 0, said
@@ -186,9 +172,8 @@ def test_of_two_runs_that_start_at_once_in_one_folder_one_is_refused_and_the_oth
         child.join()
     outcome = {child.exitcode: said.read_text() for child, said in zip(children, files, strict=True)}
     assert sorted(outcome) == [0, 2]
-    assert re.match(
-        rf"dpo-notes: {run}(: another process is training there| holds a run already);", the_line(outcome[2])
-    )
+    refused = rf"dpo-notes: {run}(: another process is training there| holds a run already);"
+    assert re.match(refused, the_line(outcome[2]))
     assert_same_end(run, folder / "uninterrupted")
 
 
@@ -198,16 +183,14 @@ def test_a_run_is_not_resumed_while_it_still_runs(process, train, folder, tmp_pa
     first = process(train_by_command, tmp_path / "first", *words(folder, run))
     wait_for_rows(run, 4)
     os.kill(first.pid, signal.SIGSTOP)
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = tree(run)
     said, code = train(*words(folder, run), "--resume")
-    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    after = tree(run)
     os.kill(first.pid, signal.SIGCONT)
     first.join()
     assert after == before
-    assert (the_line(said), code) == (
-        f"dpo-notes: {run}: another process is training there; wait until it ends, or give another folder",
-        2,
-    )
+    busy = f"dpo-notes: {run}: another process is training there; wait until it ends, or give another folder"
+    assert (the_line(said), code) == (busy, 2)
     assert first.exitcode == 0
     assert_same_end(run, folder / "uninterrupted")
 
@@ -230,7 +213,7 @@ def test_a_weight_too_large_stops_the_run_at_the_step_that_meets_it_with_its_pai
     said, code = train(*given)
     found = re.fullmatch(
         r"dpo-notes: step (\d+): loss nan, gradient norm nan; the update was not made; the step held (.*)\. "
-        r"Checkpoints that were saved are whole; a lower learning rate may help\.",
+        r"Saved checkpoints are intact; a lower learning rate may help\.",
         the_line(said),
     )
     assert code == 1 and found, said
@@ -243,25 +226,19 @@ def test_a_weight_too_large_stops_the_run_at_the_step_that_meets_it_with_its_pai
 
 
 @pytest.mark.parametrize(
-    ("fields", "told", "kept"),
+    ("fields", "problem", "kept"),
     [
-        (
-            {"checkpoint_every": 1},
-            r"step 2: loss .*; the update was not made; the step held .*pairs\.jsonl, line \d+.*",
-            1,
-        ),
+        ({"checkpoint_every": 1}, r"step 2: loss .*; the update was not made; the step held .*jsonl, line \d+.*", 1),
         ({"batch_size": 32, "eval_samples": 0}, "step 1: eval/loss nan; nothing was saved after this step", 0),
         ({"batch_size": 32}, r"the model predicts NaN; expected numbers \(has its training diverged\?\)", 0),
     ],
     ids=["in the next step", "in the evaluation of the last step", "in the samples after the last step"],
 )
-def test_a_learning_rate_beyond_reason_is_one_line_and_leaves_no_model(train, folder, tmp_path, fields, told, kept):
+def test_a_learning_rate_beyond_reason_is_one_line_and_leaves_no_model(train, folder, tmp_path, fields, problem, kept):
     run = tmp_path / "run"
     said, code = train(*words(folder, run, **fields | {"learning_rate": 1e30}))
-    assert code == 1
-    assert re.fullmatch(
-        rf"dpo-notes: {told}\. Checkpoints that were saved are whole; a lower learning rate may help\.", the_line(said)
-    ), said
+    line = rf"dpo-notes: {problem}\. Saved checkpoints are intact; a lower learning rate may help\."
+    assert code == 1 and re.fullmatch(line, the_line(said)), said
     assert checkpoints_in(run) == [f"step-{step:08d}" for step in range(1, kept + 1)]
     assert not (run / "model").exists()
 

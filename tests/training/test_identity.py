@@ -1,9 +1,9 @@
-"""What makes a run that run: names that say all that matters, the same in the next process, and different where it differs."""
+"""The identity of a run: the same in the next process, and different as soon as anything that matters differs."""
 
 from functools import partial
 
 from dpo_notes.maths.losses import dpo_loss
-from dpo_notes.training.identity import differences, function_name
+from dpo_notes.training.identity import data_digest, differences, function_name
 
 
 def reward(model, tokenizer, *, scale: float = 1.0) -> None: ...
@@ -22,10 +22,23 @@ def test_a_model_among_the_arguments_counts_by_its_weights(new_tiny_model, tiny_
     assert all(name.startswith("reward(GPT2LMHeadModel ") and "0x" not in name for name in names)
 
 
-def test_differences_are_told_by_name():
-    was, now = (
-        {"config": {"beta": 0.1, "seed": 0}, "loss": "dpo_loss"},
-        {"config": {"beta": 0.2, "seed": 0}, "loss": "x"},
+def test_the_digest_of_data_depends_on_every_example_and_on_their_order(tiny_pairs):
+    """Each step takes pairs by number: in another order they make another run."""
+    first, second, third = tiny_pairs[:3]
+    lists = (
+        [first, second, third],
+        [second, first, third],
+        [third, second, first],
+        [first, second],
+        [first, first, third],
     )
+    digests = [data_digest(examples) for examples in lists]
+    assert len(set(digests)) == len(lists)
+    assert data_digest(list(lists[0])) == digests[0]
+
+
+def test_differences_are_named():
+    was = {"config": {"beta": 0.1, "seed": 0}, "loss": "dpo_loss"}
+    now = {"config": {"beta": 0.2, "seed": 0}, "loss": "x"}
     assert differences(was, now) == ["beta was 0.1 and is now 0.2", "loss was 'dpo_loss' and is now 'x'"]
     assert differences(now, now) == []

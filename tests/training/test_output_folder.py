@@ -87,10 +87,7 @@ PATHS = {
     "a dangling link": (lambda place: (place / "a").symlink_to(place / "nowhere"), "a"),
     "below a dangling link": (lambda place: (place / "a").symlink_to("nowhere"), "a/b"),
     "a link to itself": (lambda place: (place / "a").symlink_to("a"), "a"),
-    "two links in a circle": (
-        lambda place: ((place / "a").symlink_to("b"), (place / "b").symlink_to("a")),
-        "b/run",
-    ),
+    "two links in a circle": (lambda place: ((place / "a").symlink_to("b"), (place / "b").symlink_to("a")), "b/run"),
     "a link to a file": (lambda place: ((place / "f").touch(), (place / "a").symlink_to("f")), "a"),
     "a device": (lambda place: None, "/dev/null"),
     "below a device": (lambda place: None, "/dev/zero/run"),
@@ -139,8 +136,9 @@ def test_a_link_to_an_empty_folder_leads_there(tmp_path):
 # Links, and work of others, in a folder of ours.
 
 WRITTEN = ["metrics.jsonl", "config.json", "curves.png", "samples.md", "model", "checkpoint", ".model.writing",
-           ".model.old", ".curves.writing.png", ".metrics.writing.jsonl", MARKER + ".writing",
-           "checkpoint/step-00000003", "checkpoint/.step-00000003.writing", "checkpoint/step-00000004/state.json", "frontier.json", "base.json"]  # fmt: skip
+           ".model.old", ".curves.writing.png", ".metrics.writing.jsonl", MARKER + ".writing", "frontier.json",
+           "checkpoint/step-00000003", "checkpoint/.step-00000003.writing", "checkpoint/step-00000004/state.json",
+           "base.json"]  # fmt: skip
 
 
 @unix

@@ -16,7 +16,7 @@ from few_words import (
     gradient_of_objective,
     opinionated_model,
 )
-from runs import rows_in, without_speed
+from runs import assert_same_end, without_speed
 from safetensors.torch import load_file
 
 from dpo_notes.language.load import frozen_copy, load_model
@@ -24,7 +24,6 @@ from dpo_notes.language.score import response_token_logps
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.policy_gradient import reinforce_loss, whiten
 from dpo_notes.pairs.batches import collate
-from dpo_notes.training import ppo
 from dpo_notes.training.device import new_accelerator
 from dpo_notes.training.ppo import PPO, Experience, PPOConfig, explained, token_rewards, train_ppo
 from dpo_notes.training.rollout import Rollout, roll_out, stream
@@ -60,7 +59,7 @@ def learner_of(policy, **settings) -> PPO:
 
 
 def policy_gradients(learner: PPO) -> list[torch.Tensor]:
-    """The recorded gradients of the policy's own steps. They leave the value function alone, as its steps the policy."""
+    """The recorded gradients of the policy's own steps; no step has gradients of both policy and value function."""
     steps = []
     for gradient in learner.take_step.gradients:
         of_policy = {name.removeprefix("policy."): g for name, g in gradient.items() if name.startswith("policy.")}
@@ -86,16 +85,22 @@ def test_explained_by_hand():
         assert explained(torch.tensor([values]).float(), targets, mask) == pytest.approx(expected, abs=1e-5)
 
 
+def experience_by_hand(learner: PPO, rollout: Rollout, ref_logps: torch.Tensor) -> Experience:
+    """What is still to come minus what the value function expects, for each token, as the definitions have it."""
+    logps, states = rollout.per_token(learner.take_step.model, size=100)
+    mask, beta = rollout.batch().response_mask, learner.config.beta
+    to_come = token_rewards(rollout.rewards, logps - ref_logps, mask, beta=beta).flip(1).cumsum(1).flip(1)
+    with torch.no_grad():
+        return Experience(rollout, logps, (to_come - learner.take_step.model.values(states)) * mask)
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.7])
-def test_the_expected_gradient_of_a_rounds_first_step_is_the_gradient_of_the_objective(beta, monkeypatch):
+def test_the_expected_gradient_of_a_rounds_first_step_is_the_gradient_of_the_objective(beta):
     """100 rounds of 16 responses, cut ones among them, against autograd through the sum over all 85 that there are.
 
-    Up to whitening, which is left out here: it only moves and scales the advantages. The value function is not the 0
-    that it begins with, and yet adds no bias.
+    The advantages are not whitened, which would shift and scale them. The value function does not start at 0 here, and
+    still adds no bias.
     """
-    monkeypatch.setattr(ppo, "whiten", lambda advantages, mask: advantages)
-    monkeypatch.setattr(ppo, "VALUE_EPOCHS", 1)  # for speed
-    monkeypatch.setattr(ppo, "VALUE_MINIBATCHES", 1)
     policy, reference = opinionated_model(6), opinionated_model(10).requires_grad_(False)
     _, exact = gradient_of_objective(policy, reference, count_words, PROMPTS, beta=beta)
     learner = learner_of(policy, beta=beta, epochs=1, batch_size=16)
@@ -103,30 +108,28 @@ def test_the_expected_gradient_of_a_rounds_first_step_is_the_gradient_of_the_obj
     for number in range(100):
         rollout = rollout_of(policy, number, size=16)
         (ref_logps,) = rollout.per_token(lambda batch: (response_token_logps(reference, batch),), size=100)
-        learner.learn(number + 1, rollout, ref_logps, stream(0, "test", number))
+        learner.improve_policy(number + 1, experience_by_hand(learner, rollout, ref_logps), stream(0, "test", number))
     check_mean_gradient(-torch.stack(policy_gradients(learner)), flat(exact))
 
 
 def unlearn_value(model: PolicyWithValue) -> None:
-    """A value function that has opinions of its own."""
+    """Give the value function random weights in place of its zeros."""
     with torch.no_grad():
         for number, parameter in enumerate(model.value.parameters()):
             parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)) * 0.3)
 
 
 def test_at_the_first_minibatch_the_ratio_is_1_and_the_gradient_is_that_of_reinforce():
-    """The same rollout, whitened advantages and all; nothing is clipped, and the loss is minus the mean advantage."""
+    """The same rollout, with whitened advantages; nothing is clipped, and the loss is minus the mean advantage."""
     policy = opinionated_model(6)
     learner = learner_of(policy, epochs=1, minibatch_size=32, rows_per_forward=5, beta=0.5)
+    unlearn_value(learner.take_step.model)
     rollout = rollout_of(policy, 0, size=32)
     reference = opinionated_model(10)
     (ref_logps,) = rollout.per_token(lambda batch: (response_token_logps(reference, batch),), size=100)
-    seen = []
-    whitened = lambda *tensors: seen.append(whiten(*tensors)) or seen[-1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ppo, "whiten", whitened)
-        row = learner.learn(1, rollout, ref_logps, stream(0, "test", 0))
-    [advantages], [gradient] = seen, policy_gradients(learner)
+    advantages = whiten(experience_by_hand(learner, rollout, ref_logps).advantages, rollout.batch().response_mask)
+    row = learner.learn(1, rollout, ref_logps, stream(0, "test", 0))
+    [gradient] = policy_gradients(learner)
     policy.zero_grad()
     (reinforce_loss(response_token_logps(policy, rollout.batch()), advantages).sum() / 32).backward()
     expected = flat({name: parameter.grad for name, parameter in policy.named_parameters()})
@@ -158,11 +161,8 @@ def test_a_later_step_by_hand():
 def test_every_epoch_has_each_response_once_in_an_order_of_its_own(monkeypatch):
     """3 epochs of 32 responses in minibatches of 10: parts of 10, 10, 10 and 2."""
     learner, seen = learner_of(opinionated_model(6), epochs=3, minibatch_size=10, rows_per_forward=100), []
-    monkeypatch.setattr(
-        learner,
-        "share",
-        lambda experience, responses, part: seen.append(part) or {"loss": torch.zeros((), requires_grad=True)},
-    )
+    nothing = lambda experience, responses, part: seen.append(part) or {"loss": torch.zeros((), requires_grad=True)}
+    monkeypatch.setattr(learner, "share", nothing)
     rollout = rollout_of(learner.take_step.model.policy, 0, size=32)
     learner.improve_policy(1, Experience(rollout, torch.zeros(1, 1), torch.zeros(1, 1)), stream(0, "test", 0))
     assert [len(part) for part in seen] == [10, 10, 10, 2] * 3
@@ -172,7 +172,7 @@ def test_every_epoch_has_each_response_once_in_an_order_of_its_own(monkeypatch):
     assert PPOConfig(batch_size=32, minibatch_size=10, epochs=3).updates_per_step == 12
 
 
-def test_the_value_function_looks_at_what_was_said_so_far_and_moves_nothing_but_itself():
+def test_the_value_function_reads_the_response_so_far_and_trains_nothing_but_itself():
     """V before a token does not change with that token or later ones; its gradient does not reach the policy."""
     model = PolicyWithValue(opinionated_model(6), seed=0)
     unlearn_value(model)
@@ -201,7 +201,7 @@ def test_the_value_function_begins_at_0_and_the_seed_alone_decides_the_rest():
 
 
 def test_values_are_fitted_by_least_squares_to_what_was_still_to_come():
-    """The loss of the first of its steps by hand, with lam 1: half the mean square over tokens of return minus value."""
+    """The loss of its first step by hand, with lam 1: half the mean square over tokens of return minus value."""
     learner = learner_of(opinionated_model(6), beta=0.0)
     rollout = rollout_of(learner.take_step.model.policy, 0, size=8)
     (logps,) = rollout.per_token(lambda batch: (learner.take_step.model(batch)[0],), size=8)
@@ -219,7 +219,7 @@ def test_the_value_function_learns_what_is_still_to_come():
     assert first < last - 0.1 and last > 0.3
 
 
-def test_without_a_penalty_the_better_of_two_arms_is_all_that_is_said():
+def test_without_a_penalty_the_better_of_two_arms_is_all_that_is_left():
     """A bandit: the reward is 1 for "a", else 0, and one word is said. At beta 0 nothing holds the policy back."""
     arm = lambda prompts, responses: torch.tensor([float(text == "a") for text in responses])
     policy = opinionated_model(10)
@@ -271,11 +271,9 @@ def test_a_run_that_stopped_and_is_resumed_is_the_uninterrupted_one_bit_by_bit(t
             break
     rest = list(start(output_dir=tmp_path / "stopped", resume=True, **settings))
     assert without_speed(rest) == without_speed(whole)[5:]
-    assert rows_in(tmp_path / "stopped") == rows_in(tmp_path / "whole")
-    for path in ("model/model.safetensors", "checkpoint/step-00000008/state.safetensors"):
-        ours, theirs = load_file(tmp_path / "stopped" / path), load_file(tmp_path / "whole" / path)
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert any(name.startswith("value.") and name.endswith("exp_avg") for name in ours)
+    assert_same_end(tmp_path / "stopped", tmp_path / "whole")
+    names = load_file(tmp_path / "whole/checkpoint/step-00000008/state.safetensors")
+    assert any(name.startswith("value.") and name.endswith("exp_avg") for name in names)
 
 
 def test_the_saved_model_is_the_policy_alone(tmp_path):
@@ -298,9 +296,9 @@ def test_a_policy_that_diverges_stops_the_run_and_names_round_and_step():
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "problem"),
     [
-        ({"beta": -1.0}, "beta, where it is not 0, is -1.0; expected a finite number above 0"),
+        ({"beta": -1.0}, r"beta \(if not 0\) is -1.0; expected a finite number above 0"),
         ({"clip": 0.0}, "clip is 0.0; expected a finite number above 0"),
         ({"lam": 1.1}, "lam is 1.1; expected a number from 0 to 1"),
         ({"lam": math.nan}, "lam is nan"),
@@ -310,13 +308,13 @@ def test_a_policy_that_diverges_stops_the_run_and_names_round_and_step():
         ({"prompts": []}, r"prompts is \[\]; expected a list of texts, at least one"),
     ],
 )
-def test_what_the_user_can_mend_is_told_in_one_line_before_the_first_row(settings, told):
-    with pytest.raises(InputError, match=told) as error:
+def test_bad_arguments_are_refused_in_one_line_before_the_first_row(settings, problem):
+    with pytest.raises(InputError, match=problem) as error:
         start(**settings)
     assert "\n" not in str(error.value)
 
 
-def test_a_reward_that_is_not_finite_is_told_with_its_text():
+def test_a_reward_that_is_not_finite_is_refused_with_its_text():
     bad = lambda prompts, responses: torch.tensor([math.nan] * len(responses))
     with pytest.raises(InputError, match="the reward of '.*' to '.*' is nan; expected a finite number"):
         list(start(reward_fn=bad))

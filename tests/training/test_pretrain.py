@@ -128,7 +128,7 @@ def test_more_steps_than_the_texts_fill_go_through_them_again_in_another_order(l
     assert rows[-1]["loss"] < rows[0]["loss"]
 
 
-def test_the_same_seed_gives_the_same_model_and_nobody_elses_random_numbers_are_used(tiny_tokenizer, texts):
+def test_the_same_seed_gives_the_same_model_and_uses_no_other_random_numbers(tiny_tokenizer, texts):
     def new_weights(seed):
         torch.rand(3)  # moves on the random numbers that others use
         return new_model(tiny_tokenizer, PretrainConfig(**SMALL, seed=seed)).lm_head.weight

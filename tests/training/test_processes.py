@@ -98,9 +98,9 @@ def test_the_command_line_trains_in_two_processes_with_all_that_a_run_folder_hol
 
 
 def test_the_command_line_in_two_processes_has_the_losses_of_one(commanded, process):
-    child = process(train_by_command, commanded / "said", *command(commanded, "alone", batch_size=8)[1:])
+    child = process(train_by_command, commanded / "printed", *command(commanded, "alone", batch_size=8)[1:])
     child.join()
-    assert child.exitcode == 0, (commanded / "said").read_text()
+    assert child.exitcode == 0, (commanded / "printed").read_text()
     two, one = rows_in(commanded / "command"), rows_in(commanded / "alone")
     assert len(two) == len(one)
     for ours, theirs in zip(two, one, strict=True):
@@ -121,16 +121,16 @@ def test_two_processes_killed_and_resumed_by_the_command_line_end_where_uninterr
 
 
 def test_all_processes_refuse_a_strangers_folder_and_one_in_which_another_run_trains(commanded):
-    """Each says so in its own line, before and after the model is loaded; none waits for another, and nothing changes."""
+    """Each prints its own line, before and after the model is loaded; none waits for another, and nothing changes."""
     stranger(commanded / "thesis")
     held = claim(commanded / "command")
-    for name, more, told in (
+    for name, more, problem in (
         ("thesis", [], "thesis holds .hidden, and nothing says that dpo-notes made it"),
         ("command", ["--resume"], "command: another process is training there"),
     ):
         before = tree(commanded / name)
         refused = torchrun("-m", "dpo_notes", *command(commanded, name, **SPLIT), *more)
         assert refused.returncode != 0
-        assert refused.stderr.count(told) == 2, refused.stderr
+        assert refused.stderr.count(problem) == 2, refused.stderr
         assert tree(commanded / name) == before
     del held

@@ -18,8 +18,7 @@ from few_words import (
     text_of,
 )
 from intervals import deviations
-from runs import rows_in, without_speed
-from safetensors.torch import load_file
+from runs import assert_same_end, without_speed
 
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.language.score import response_token_logps
@@ -110,19 +109,12 @@ def test_training_goes_to_the_optimal_policy_that_dpo_has_too():
     assert distance() < 0.02
 
 
-def test_without_a_penalty_the_better_of_two_arms_is_all_that_is_said():
+def test_without_a_penalty_the_better_of_two_arms_is_all_that_is_left():
     """A bandit: the reward is 1 for "a", else 0. At beta 0 nothing holds the policy back."""
     policy = opinionated_model(10)
     before = all_log_probs(policy, (3,), 1).exp()
-    rows = list(
-        start(
-            policy,
-            reward_fn=lambda prompts, responses: torch.tensor([float(text == "a") for text in responses]),
-            beta=0.0,
-            max_new_tokens=1,
-            steps=60,
-        )
-    )
+    arm = lambda prompts, responses: torch.tensor([float(text == "a") for text in responses])
+    rows = list(start(policy, reward_fn=arm, beta=0.0, max_new_tokens=1, steps=60))
     after = all_log_probs(policy, (3,), 1).exp()
     place = everything_sayable(1).index([1])
     assert before[place] < 0.1
@@ -189,23 +181,20 @@ def test_a_run_that_stopped_and_is_resumed_is_the_uninterrupted_one_bit_by_bit(t
             break
     rest = list(start(output_dir=tmp_path / "stopped", resume=True, **settings))
     assert without_speed(rest) == without_speed(whole)[5:]
-    assert rows_in(tmp_path / "stopped") == rows_in(tmp_path / "whole")
-    for path in ("model/model.safetensors", "checkpoint/step-00000008/state.safetensors"):
-        ours, theirs = load_file(tmp_path / "stopped" / path), load_file(tmp_path / "whole" / path)
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert_same_end(tmp_path / "stopped", tmp_path / "whole")
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "problem"),
     [
         ({"beta": 0.5}, "beta was 0.1 and is now 0.5"),
         ({"prompts": ["a", "b"]}, "prompts was"),
         ({"seed": 1}, "seed was 0"),
     ],
 )
-def test_another_run_is_not_resumed(tmp_path, change, told):
+def test_another_run_is_not_resumed(tmp_path, change, problem):
     list(start(output_dir=tmp_path / "run", checkpoint_every=2))
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=problem):
         start(output_dir=tmp_path / "run", checkpoint_every=2, resume=True, **change)
 
 
@@ -229,10 +218,10 @@ def test_a_policy_that_diverges_stops_the_run_at_its_step_with_the_weights_as_th
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "problem"),
     [
-        ({"beta": -0.1}, "beta, where it is not 0, is -0.1; expected a finite number above 0"),
-        ({"beta": math.nan}, "beta, where it is not 0, is nan"),
+        ({"beta": -0.1}, r"beta \(if not 0\) is -0.1; expected a finite number above 0"),
+        ({"beta": math.nan}, r"beta \(if not 0\) is nan"),
         ({"batch_size": 1}, "batch_size is 1; expected a whole number of at least 2"),
         ({"steps": 0}, "steps is 0; expected a whole number of at least 1"),
         ({"rows_per_forward": 0}, "rows_per_forward is 0"),
@@ -243,8 +232,8 @@ def test_a_policy_that_diverges_stops_the_run_at_its_step_with_the_weights_as_th
         ({"prompts": "a b"}, "prompts is 'a b'; expected a list of texts"),
     ],
 )
-def test_what_the_user_can_mend_is_told_in_one_line_before_the_first_row(settings, told):
-    with pytest.raises(InputError, match=told) as error:
+def test_bad_arguments_are_refused_in_one_line_before_the_first_row(settings, problem):
+    with pytest.raises(InputError, match=problem) as error:
         start(**settings)
     assert "\n" not in str(error.value)
 
@@ -255,9 +244,9 @@ def test_a_reference_that_is_the_policy_itself_is_refused():
         start(policy, reference=policy)
 
 
-def test_a_reward_function_that_gives_nonsense_is_told_and_nothing_is_learnt():
+def test_a_reward_function_that_returns_nonsense_is_refused_and_nothing_is_learnt():
     policy = opinionated_model(6)
     before = copy.deepcopy(policy.state_dict())
-    with pytest.raises(InputError, match=r"gave shape \(31,\); expected \(32,\)"):
+    with pytest.raises(InputError, match=r"returned shape \(31,\); expected \(32,\)"):
         list(start(policy, reward_fn=lambda prompts, responses: torch.zeros(len(responses) - 1)))
     assert all(torch.equal(before[name], weight) for name, weight in policy.state_dict().items())

@@ -1,4 +1,4 @@
-"""Training the reward model: what its rows mean, what its gradient is, and that stopping or splitting changes nothing."""
+"""Training the reward model: what its rows mean, what its gradient is; stopping or splitting changes nothing."""
 
 import copy
 import dataclasses
@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from runs import rows_in, without_speed
+from runs import assert_same_end, without_speed
 from safetensors.torch import load_file
 from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import GPT2Config, GPT2ForSequenceClassification
@@ -99,8 +99,8 @@ def test_held_out_metrics_are_those_of_the_rewards_that_the_model_gives_afterwar
 def test_a_batch_of_8_is_8_accumulated_batches_of_1_at_every_step(train, new_reward, tiny_pairs, split):
     """22 pairs: two steps of 8 and one of 6 in each of two epochs. A batch of 1 has less to be padded for.
 
-    "rewards/chosen" and "rewards/rejected" may drift together: nothing identifies their common level, its gradient is 0,
-    and of that Adam sees the rounding, at full step size.
+    "rewards/chosen" and "rewards/rejected" may drift together: nothing identifies their common level. Its gradient is 0
+    but for rounding, which Adam scales to full step size.
     """
     batch_size, accumulation_steps = split
     settings = {"pairs": tiny_pairs[:22], "epochs": 2}
@@ -176,21 +176,16 @@ SETTINGS = {"batch_size": 2, "epochs": 2, "eval_every": 5, "checkpoint_every": 4
 def test_a_run_that_was_left_and_resumed_is_the_uninterrupted_run_bit_by_bit(train, new_reward, tiny_pairs, tmp_path):
     """Left after step 6, two steps past a checkpoint; its rows past that are dropped and written again."""
     train(eval_pairs=tiny_pairs[16:], output_dir=tmp_path / "whole", **SETTINGS)
-    model, tokenizer = new_reward()
-    config = RewardModelConfig(**FAST | SETTINGS)
+    others = {"eval_pairs": tiny_pairs[16:], "output_dir": tmp_path / "left"}
     rows = train_reward_model(
-        model, tiny_pairs[:16], tokenizer, config, eval_pairs=tiny_pairs[16:], output_dir=tmp_path / "left"
+        new_reward()[0], tiny_pairs[:16], new_reward()[1], RewardModelConfig(**FAST | SETTINGS), **others
     )
     while next(rows)["step"] < 6:
         pass
     rows.close()
-    resumed = train(eval_pairs=tiny_pairs[16:], output_dir=tmp_path / "left", resume=True, **SETTINGS)
+    resumed = train(resume=True, **others, **SETTINGS)
     assert [row["step"] for row in resumed] == list(range(5, 17))
-    assert rows_in(tmp_path / "left") == rows_in(tmp_path / "whole")
-    for path in ("model/model.safetensors", "checkpoint/step-00000016/state.safetensors"):
-        ours, theirs = load_file(tmp_path / "left" / path), load_file(tmp_path / "whole" / path)
-        assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert_same_end(tmp_path / "left", tmp_path / "whole")
 
 
 def test_the_same_seed_twice_is_equal_bit_by_bit_and_another_seed_is_not(train, tiny_pairs):

@@ -1,37 +1,24 @@
-"""The reward model's training against TRL 1.16's RewardTrainer: same pairs, same order, same optimizer, step by step."""
+"""The reward model's training against TRL 1.16's RewardTrainer: same pairs, order and optimizer, step by step."""
 
 import pytest
 import torch
 
 from dpo_notes.language.reward_head import new_reward_model, reward_of
 from dpo_notes.pairs.encode import encode_pairs
-from dpo_notes.training.order import epoch_steps
 from dpo_notes.training.reward_model import RewardModelConfig, train_reward_model
 
 pytest.importorskip("trl", reason="TRL is the oracle of this file")
 
-import datasets
 import trl
+from trl_oracle import new_trainer, order_of, rows_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of transformers, at what TRL asks of it
 LEARNING_RATE, BATCH, EPOCHS = 1e-3, 8, 5  # 3 steps an epoch of 24 pairs: 15 steps
 
 
-class RecordingTrainer(trl.RewardTrainer):
-    """TRL's trainer as it is, which also keeps the loss of each step unrounded."""
-
-    def compute_loss(self, *arguments, **keywords):
-        loss = super().compute_loss(*arguments, **keywords)
-        self.losses = [*getattr(self, "losses", []), loss.item()]
-        return loss
-
-
 @pytest.fixture(scope="module")
 def trajectories(new_tiny_model, tiny_tokenizer, tiny_pairs, tmp_path_factory):
-    """(our rows, TRL's rows, TRL's model, ours with its tokenizer).
-
-    TRL gets the pairs of all our steps in a row, and takes them in order.
-    """
+    """(our rows, TRL's rows, TRL's model, ours with its tokenizer)."""
     (ours, tokenizer), (theirs, _) = (new_reward_model(new_tiny_model(), tiny_tokenizer) for _ in range(2))
     for model in (ours, theirs):
         with torch.no_grad():
@@ -40,45 +27,18 @@ def trajectories(new_tiny_model, tiny_tokenizer, tiny_pairs, tmp_path_factory):
     rows = list(train_reward_model(ours, tiny_pairs, tokenizer, config))
 
     encoded = encode_pairs(tokenizer, tiny_pairs, max_length=96)
-    sizes = {"batch_size": BATCH, "accumulation_steps": 1, "processes": 1}
-    epochs = [epoch_steps([len(pair) for pair in encoded], **sizes, seed=0, epoch=epoch) for epoch in range(EPOCHS)]
-    order = [number for steps in epochs for step in steps for microbatch in step for number in microbatch]
-    columns = {
-        name: [getattr(tiny_pairs[number], name) for number in order] for name in ("prompt", "chosen", "rejected")
-    }
-    trainer = RecordingTrainer(
-        model=theirs,
-        args=trl.RewardConfig(
-            output_dir=str(tmp_path_factory.mktemp("trl")),
-            learning_rate=LEARNING_RATE,
-            per_device_train_batch_size=BATCH,
-            num_train_epochs=1,
-            train_sampling_strategy="sequential",
-            optim="adamw_torch",
-            weight_decay=0.0,
-            lr_scheduler_type="linear",
-            warmup_steps=0,
-            max_grad_norm=1.0,
-            max_length=None,
-            bf16=False,
-            use_cpu=True,
-            gradient_checkpointing=False,
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        ),
-        train_dataset=datasets.Dataset.from_dict(columns),
-        processing_class=tokenizer,
+    order = order_of(encoded, batch_size=BATCH, epochs=EPOCHS)
+    pairs, folder = [tiny_pairs[number] for number in order], tmp_path_factory.mktemp("trl")
+    settings = {"learning_rate": LEARNING_RATE, "per_device_train_batch_size": BATCH}
+    trainer = new_trainer(
+        trl.RewardTrainer, trl.RewardConfig, pairs, tokenizer, folder, settings=settings, model=theirs
     )
     tokens = [(tuple(row["chosen_ids"]), tuple(row["rejected_ids"])) for row in trainer.train_dataset]
     assert tokens == [
         (encoded[number].prompt + encoded[number].chosen, encoded[number].prompt + encoded[number].rejected)
         for number in order
     ]
-    trainer.train()
-    logged = [row | {"loss": loss} for row, loss in zip(trainer.state.log_history, trainer.losses, strict=False)]
-    return rows, logged, theirs, (ours, tokenizer)
+    return rows, rows_of(trainer), theirs, (ours, tokenizer)
 
 
 def test_loss_and_gradient_norm_of_every_step_equal_trl(trajectories):

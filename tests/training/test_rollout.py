@@ -15,8 +15,7 @@ PROMPT_IDS = [tuple(WORDS.index(word) for word in prompt.split()) for prompt in 
 
 
 def drawn(*, max_new_tokens: int = 3, seed: int = 0, reward_fn=count_words) -> Rollout:
-    generator = torch.Generator().manual_seed(seed)
-    settings = {"max_new_tokens": max_new_tokens, "generator": generator}
+    settings = {"max_new_tokens": max_new_tokens, "generator": torch.Generator().manual_seed(seed)}
     return roll_out(opinionated_model(6), five_words(), reward_fn, PROMPTS, PROMPT_IDS, **settings)
 
 
@@ -62,9 +61,8 @@ def test_what_is_computed_per_token_is_the_same_for_any_number_of_rows_at_a_time
         (logps,) = rollout.per_token(lambda batch: (response_token_logps(model, batch),), size=size)
         torch.testing.assert_close(logps, expected, rtol=1e-5, atol=1e-6)
         assert not logps.requires_grad
-    states, ids = rollout.per_token(
-        lambda batch: (batch.response_mask[..., None].expand(-1, -1, 5), batch.input_ids), size=4
-    )
+    both = lambda batch: (batch.response_mask[..., None].expand(-1, -1, 5), batch.input_ids)
+    states, ids = rollout.per_token(both, size=4)
     assert torch.equal(states, whole.response_mask[..., None].expand(-1, -1, 5))
     assert torch.equal(ids[whole.response_mask], whole.input_ids[whole.response_mask])
 
@@ -93,17 +91,17 @@ def test_metrics_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "problem"),
     [
-        (torch.zeros(3), r"gave shape \(3,\); expected \(2,\), one number a response"),
-        (torch.zeros(2, 1), r"gave shape \(2, 1\)"),
-        (torch.tensor(1.0), r"gave shape \(\)"),
+        (torch.zeros(3), r"returned shape \(3,\); expected \(2,\), one number per response"),
+        (torch.zeros(2, 1), r"returned shape \(2, 1\)"),
+        (torch.tensor(1.0), r"returned shape \(\)"),
         (torch.tensor([0.0, math.nan]), "the reward of 'so' to 'what' is nan; expected a finite number"),
         (torch.tensor([-math.inf, 0.0]), "the reward of 'yes' to 'why' is -inf"),
     ],
 )
-def test_a_reward_function_that_does_not_give_one_finite_number_a_response_is_told(given, told):
-    with pytest.raises(InputError, match=told):
+def test_a_reward_function_that_does_not_give_one_finite_number_per_response_is_refused(given, problem):
+    with pytest.raises(InputError, match=problem):
         rewards_of(lambda prompts, responses: given, ["why", "what"], ["yes", "so"])
 
 
@@ -124,7 +122,7 @@ def test_all_prompts_come_once_before_any_comes_again():
 
 
 def test_a_batch_may_be_larger_than_the_list_of_prompts():
-    assert sorted(prompt_numbers(2, batch_size=7, seed=0, step=1)) == [0] * 3 + [1] * 4 or [0] * 4 + [1] * 3
+    assert sorted(prompt_numbers(2, batch_size=7, seed=0, step=1)) in ([0] * 3 + [1] * 4, [0] * 4 + [1] * 3)
     assert prompt_numbers(1, batch_size=3, seed=0, step=9) == [0, 0, 0]
 
 
@@ -132,13 +130,6 @@ def test_steps_have_their_prompts_and_their_chance_whatever_came_before():
     """Neither depends on a call before it; each purpose, seed and number has a stream of its own."""
     assert prompt_numbers(50, batch_size=8, seed=3, step=12) == prompt_numbers(50, batch_size=8, seed=3, step=12)
     assert prompt_numbers(50, batch_size=8, seed=3, step=12) != prompt_numbers(50, batch_size=8, seed=4, step=12)
-    keys = [
-        (0, "order", 1),
-        (0, "rollout", 1),
-        (0, "rollout", 2),
-        (1, "rollout", 1),
-        (11, "rollout", 1),
-        (1, "rollout", 11),
-    ]
+    keys = [(0, "order", 1), *((seed, "rollout", n) for seed, n in ((0, 1), (0, 2), (1, 1), (11, 1), (1, 11)))]
     assert len({torch.rand(1, generator=stream(*key)).item() for key in keys}) == len(keys)
     assert torch.equal(torch.rand(5, generator=stream(7, "x", 2)), torch.rand(5, generator=stream(7, "x", 2)))

@@ -46,7 +46,7 @@ def state_of(take_step: OptimizerStep) -> dict[str, torch.Tensor]:
     [(0, 4, [1.0, 0.75, 0.5, 0.25]), (2, 6, [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]), (1, 1, [1.0]), (4, 2, [0.25, 0.5])],
 )
 def test_learning_rate_rises_over_the_warm_up_and_falls_in_a_line(warmup_steps, total_steps, by_hand):
-    """With warm-up 2 of 6 steps: 1/2, 2/2, then 4/4, 3/4, 2/4, 1/4 of the peak; the step after the last would have 0."""
+    """With warm-up 2 of 6 steps: 1/2, 2/2, then 4/4, 3/4, 2/4, 1/4 of the peak; a seventh step would have 0."""
     model = linear(1.0)
     take_step = step_on(model, learning_rate=0.5, warmup_steps=warmup_steps, total_steps=total_steps)
     rows = [take_step(step, [[1.0]], along(model)) for step in range(1, total_steps + 1)]
@@ -69,7 +69,7 @@ def test_weight_decay_shrinks_matrices_and_leaves_biases_alone():
     assert model.bias.item() == 3.0
 
 
-def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_that_is_told():
+def test_the_gradient_is_clipped_to_its_norm_and_the_norm_before_that_is_returned():
     """(3, -4) has norm 5; clipped to 1 it is (0.6, -0.8), and Adam's first moment is 0.1 of it."""
     model = linear(0.0, 0.0)
     take_step = step_on(model, max_grad_norm=1.0)

@@ -1,1 +1,1 @@
-"""The reward-KL frontier: five methods at several strengths, judged alike where the true reward is known."""
+"""The reward-KL frontier: five methods at several strengths, all judged by the known true reward."""

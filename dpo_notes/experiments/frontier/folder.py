@@ -1,4 +1,4 @@
-"""The folder of a frontier's jobs: one JSON file for each that has ended, so that a stopped experiment goes on."""
+"""The folder of a frontier's jobs: one JSON file per finished job, so that a stopped experiment can continue."""
 
 import json
 import os
@@ -11,16 +11,16 @@ Result = dict[str, object]
 
 
 class JobFolder:
-    """Reads and writes what jobs found, in a folder that was taken (`take_folder`) with the maker "frontier".
+    """Reads and writes job results, in a folder that was taken (`take_folder`) with the maker "frontier".
 
-    A file is whole or not there, and knows the experiment that it belongs to.
+    Results are written atomically, and each names the experiment that it belongs to.
     """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
 
     def has(self, name: str, identity: dict) -> bool:
-        """Whether this job has ended. Raises InputError where the file of that name is of another experiment."""
+        """Whether this job has finished. Raises InputError if its file is damaged or from another experiment."""
         try:
             theirs = self.read(name)["identity"]
         except FileNotFoundError:
@@ -28,23 +28,22 @@ class JobFolder:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self._file(name)} is damaged ({error}); expected a job's result: remove it") from error
         if found := differences(theirs, json.loads(json.dumps(identity))):
-            raise InputError(
-                f"{self._file(name)} is of another experiment: {in_one_line(found)}; expected the same, or another folder"
-            )
+            place, changed = self._file(name), in_one_line(found)
+            raise InputError(f"{place} is from another experiment: {changed}; expected the same, or another folder")
         return True
 
     def read(self, name: str) -> Result:
-        """What a job that has ended found."""
+        """The result of a finished job."""
         return json.loads(self._file(name).read_text(encoding="utf-8"))
 
     def write(self, name: str, identity: dict, result: Result) -> None:
-        """Keep what a job found, in one move."""
+        """Save the result of a job atomically."""
         aside = self.path / f".{name}.{os.getpid()}.writing"
         aside.write_text(json.dumps({"identity": identity, **result}), encoding="utf-8")
         os.replace(aside, self._file(name))
 
     def model_path(self, name: str) -> Path:
-        """Where a job leaves a model that others need."""
+        """Where a job saves a model that other jobs need."""
         return self.path / name
 
     def _file(self, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""What each job does: train by its method, or draw a pool, and measure what came out."""
+"""What each job does: train with its method, or draw a pool, and measure the result."""
 
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -26,13 +26,13 @@ from dpo_notes.training.rollout import RewardFunction, stream
 from dpo_notes.training.sft import train_sft
 from dpo_notes.worlds.reviews import world as reviews
 
-MODEL = "a frontier's reward model"  # the maker of its folder, which is replaced as a whole
+MODEL = "a frontier's reward model"  # the maker of its folder, which is always replaced as a whole
 
 Method = Callable[[Setting, FrontierConfig, Job, JobFolder], Result]
 
 
 def run_base(setting: Setting, config: FrontierConfig, job: Job, folder: JobFolder) -> Result:
-    """The model that all start from, and answers of it to the held-out prompts, which all others' are matched against."""
+    """The base model, and its answers to the held-out prompts, the opponents of all other methods' answers."""
     opponent = respond(
         setting.reference,
         setting.tokenizer,
@@ -48,7 +48,7 @@ def run_base(setting: Setting, config: FrontierConfig, job: Job, folder: JobFold
 
 
 def run_dpo(setting: Setting, config: FrontierConfig, job: Job, folder: JobFolder) -> Result:
-    """DPO at one beta; margin (nats) and accuracy of its implicit reward on the held-out comparisons come along."""
+    """DPO at one beta, with margin (nats) and accuracy of its implicit reward on the held-out comparisons."""
     own = replace(config.dpo, beta=job.value, learning_rate=config.dpo_learning_rate(job.value), seed=job.seed)
     held_out = {"eval_pairs": setting.eval_pairs}
     row = _last(train_dpo(setting.policy, setting.reference, setting.pairs, setting.tokenizer, own, **held_out))
@@ -64,13 +64,13 @@ def run_sft(setting: Setting, config: FrontierConfig, job: Job, folder: JobFolde
 
 
 def run_ppo_true(setting: Setting, config: FrontierConfig, job: Job, folder: JobFolder) -> Result:
-    """PPO that is paid the true reward, which nobody has outside a world like this one."""
+    """PPO on the true reward, which is known only in a world like this one."""
     _train_ppo(setting, config, job, reviews.reward)
     return {"points": [_measure(setting, config, job, folder)]}
 
 
 def run_reward_model(setting: Setting, config: FrontierConfig, job: Job, folder: JobFolder) -> Result:
-    """Train a reward model and leave it to other jobs; how well it does on the held-out comparisons."""
+    """Train a reward model and save it for other jobs; returns its metrics on the held-out comparisons."""
     own = replace(config.reward_model, seed=job.seed)
     model, tokenizer = new_reward_model(setting.policy, setting.tokenizer)
     row = _last(train_reward_model(model, setting.pairs, tokenizer, own, eval_pairs=setting.eval_pairs))
@@ -82,14 +82,14 @@ def run_reward_model(setting: Setting, config: FrontierConfig, job: Job, folder:
 
 
 def run_ppo_learnt(setting: Setting, config: FrontierConfig, job: Job, folder: JobFolder) -> Result:
-    """PPO that is paid what the reward model says."""
+    """PPO on the reward model's score."""
     score = _learnt_reward(job, folder)
     _train_ppo(setting, config, job, score)
     return {"points": [_measure(setting, config, job, folder, score=score)]}
 
 
 def run_best_of_n(setting: Setting, config: FrontierConfig, job: Job, folder: JobFolder) -> Result:
-    """Best-of-n for every n, by the true reward and by the learnt one, all from one pool of the base model's answers."""
+    """Best-of-n for every n, by the true and by the learnt reward, all from one pool of the base model's answers."""
     pool = draw_pool(
         setting.reference,
         setting.tokenizer,
@@ -99,7 +99,7 @@ def run_best_of_n(setting: Setting, config: FrontierConfig, job: Job, folder: Jo
         generator=stream(job.seed, "pool", 0),
     )
     score = _learnt_reward(job, folder)
-    learnt = score(pool.said.prompts, pool.said.texts).to(pool.rewards).view_as(pool.rewards)
+    learnt = score(pool.responses.prompts, pool.responses.texts).to(pool.rewards).view_as(pool.rewards)
     theirs = folder.read(plan.BASE)
     gains = learnt - score(setting.prompts, theirs["texts"]).to(learnt)[:, None]
     wins = win_scores(pool.rewards, _rewards_of(theirs)[:, None].expand_as(pool.rewards))
@@ -117,7 +117,7 @@ def run_best_of_n(setting: Setting, config: FrontierConfig, job: Job, folder: Jo
 
 
 def run_optimum(setting: Setting, config: FrontierConfig, job: Job, folder: JobFolder) -> Result:
-    """The optimal policy at each beta, from all pools together; a beta for which they are too small is left out."""
+    """The optimal policy at each beta, from all pools together; we omit betas for which the pools are too small."""
     pools = [folder.read(name)["pool_rewards"] for name in job.needs]
     rewards = torch.cat([torch.tensor(pool, dtype=torch.float64) for pool in pools], dim=1)
     found = {beta: optimum(rewards, beta=beta) for beta in sorted(config.optimum_betas, reverse=True)}
@@ -150,29 +150,29 @@ def _measure(
     score: RewardFunction | None = None,
     extras: Point | None = None,
 ) -> Point:
-    """The point of a job that has trained `setting.policy`; the extras come along.
+    """The point of a job that has trained `setting.policy`, with the extras.
 
-    With `score`, a learnt reward, also learnt_gain: by how much it prefers the policy's answers to those of the base
-    model, in nats, prompt by prompt, for only such differences mean anything.
+    With `score`, a learnt reward, also learnt_gain: by how much it prefers the policy's answers to the base model's, in
+    nats, as a mean of differences per prompt, because only those are identified.
     """
     theirs = folder.read(plan.BASE)
     how = {"seed": job.seed, "max_new_tokens": config.max_new_tokens}
-    point, said = measure_policy(setting.policy, setting, _rewards_of(theirs), **how)
+    point, answers = measure_policy(setting.policy, setting, _rewards_of(theirs), **how)
     point |= extras or {}
     if score is not None:
-        gains = score(said.prompts, said.texts) - score(said.prompts, theirs["texts"])
+        gains = score(answers.prompts, answers.texts) - score(answers.prompts, theirs["texts"])
         point |= rounded({"learnt_gain": gains.mean().item()})
     return _named(job) | point | {"samples": show_answers(setting.policy, setting, **how)}
 
 
 def _rewards_of(base: Result) -> Float[Tensor, " prompts"]:
-    """True rewards of the answers that all others are matched against."""
+    """True rewards of the base model's answers, the opponents of all others."""
     return torch.tensor(base["rewards"], dtype=torch.float64)
 
 
 def _train_ppo(setting: Setting, config: FrontierConfig, job: Job, reward_fn: RewardFunction) -> None:
     own = replace(config.ppo, beta=job.value, seed=job.seed)
-    prompts = [pair.prompt for pair in setting.pairs]  # those that the other methods learn from
+    prompts = [pair.prompt for pair in setting.pairs]  # the same as for the other methods
     _last(train_ppo(setting.policy, setting.reference, reward_fn, prompts, setting.tokenizer, own))
 
 
@@ -189,5 +189,5 @@ def _draw_shown(setting: Setting, pool: Pool, best: BestOfN, seed: int) -> list[
 
 
 def _last(rows: Iterable[dict[str, float]]) -> dict[str, float]:
-    """Run a training loop to its end; its last row."""
+    """Run a training loop to its end; returns its last row."""
     return deque(rows, maxlen=1).pop()

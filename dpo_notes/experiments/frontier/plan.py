@@ -1,4 +1,4 @@
-"""What is compared: the methods, how far each one goes, the seeds; and from these the list of independent jobs."""
+"""The plan of the comparison: methods, strengths and seeds, and the list of independent jobs that follows from them."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -16,8 +16,8 @@ DPO, SFT, PPO_TRUE, PPO_LEARNT = "dpo", "sft", "ppo-true", "ppo-learnt"
 BEST_OF_N, BEST_OF_N_LEARNT = "best-of-n", "best-of-n-learnt"
 KNOBS = {DPO: "beta", PPO_TRUE: "beta", PPO_LEARNT: "beta", SFT: "epochs", BEST_OF_N: "n", BEST_OF_N_LEARNT: "n"}
 
-# Learning rates chosen on held-out comparisons; DPO's are those of `dpo-notes train`, and see dpo_learning_rate. DPO and
-# the reward model read the comparisons twice. PPO draws 3,072 responses of its own, and learns from each once.
+# Learning rates were chosen on held-out comparisons; DPO's is that of `dpo-notes train` (see dpo_learning_rate). DPO
+# and the reward model take two epochs. PPO draws 3,072 responses of its own, and learns from each once.
 DPO_SETTINGS = DPOConfig(learning_rate=2e-4, batch_size=32, epochs=2, max_length=128, eval_samples=0)
 SFT_SETTINGS = SFTConfig(learning_rate=1e-4, max_length=128, eval_samples=0)
 REWARD_MODEL_SETTINGS = RewardModelConfig(learning_rate=6e-4, batch_size=32, epochs=2, max_length=128)
@@ -29,21 +29,28 @@ class FrontierConfig:
     """The whole experiment, with settings for the embedded model on two cores.
 
     Raises InputError for values out of range, and for lists that are empty or hold a value twice.
-    The settings of the four loops hold for every strength and seed, which take the place of beta, epochs and seed there.
+    The settings of the four loops apply to all strengths and seeds; their own beta, epochs and seed are replaced.
     """
 
-    model: str = EMBEDDED  # where all methods start, and what the KL is measured from
+    model: str = EMBEDDED  # all methods start from it, and the KL is measured from it
     data: str = EMBEDDED  # train and test comparisons of the review world
     seeds: tuple[int, ...] = (0, 1, 2)
-    dpo_betas: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0)  # more than the others: notebook 00 moves along them
+    dpo_betas: tuple[float, ...] = (
+        0.1,
+        0.25,
+        0.5,
+        1.0,
+        2.0,
+        4.0,
+    )  # more than the others, for notebook 00's slider
     ppo_betas: tuple[float, ...] = (0.1, 0.25, 0.5, 1.0)  # price of a nat of KL, in nats of reward
-    sft_epochs: tuple[int, ...] = (1, 2, 3, 5)  # fine-tuning has no beta: it goes further by going on for longer
+    sft_epochs: tuple[int, ...] = (1, 2, 3, 5)  # fine-tuning has no beta: it gets stronger by training longer
     draws: tuple[int, ...] = (2, 4, 8, 16)  # the n of best-of-n
     optimum_betas: tuple[float, ...] = (4.0, 2.8, 2.0, 1.4, 1.0, 0.7, 0.5, 0.35, 0.25, 0.18, 0.12)
-    pairs: int = 3000  # comparisons to train on, the first of the file; every method sees these
+    pairs: int = 3000  # comparisons to train on, the first of the file; the same for every method
     prompts: int = 500  # held-out prompts, the first of the file; every policy answers each once
-    pool: int = 32  # answers of the base model to each of them and for each seed, for best-of-n and the optimum
-    max_new_tokens: int = 96  # as the comparisons were drawn; the embedded model ends well before
+    pool: int = 32  # answers of the base model per prompt and seed, for best-of-n and the optimum
+    max_new_tokens: int = 96  # as when the comparisons were drawn; the embedded model's answers are much shorter
     dpo: DPOConfig = DPO_SETTINGS
     sft: SFTConfig = SFT_SETTINGS
     reward_model: RewardModelConfig = REWARD_MODEL_SETTINGS
@@ -64,31 +71,31 @@ class FrontierConfig:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least {least}")
 
     def dpo_learning_rate(self, beta: float) -> float:
-        """A fair learning rate for every beta: that of `dpo` at beta 1, and 1 / sqrt(beta) of it elsewhere.
+        """A fair learning rate for every beta: that of `dpo`, divided by sqrt(beta).
 
-        The optimum at a small beta lies further away, in proportion to 1 / beta.
+        With a smaller beta the optimum lies further away, in proportion to 1 / beta.
         """
         return self.dpo.learning_rate / beta**0.5
 
 
 @dataclass(frozen=True)
 class Job:
-    """One thing to do, alone, in any process. `value`: beta, or for fine-tuning the number of epochs."""
+    """One task that can run in any process. `value`: beta, or for fine-tuning the number of epochs."""
 
     method: str
     value: float | None = None
     seed: int | None = None
-    needs: tuple[str, ...] = ()  # jobs that must have ended before
+    needs: tuple[str, ...] = ()  # jobs that must have finished first
 
     @property
     def name(self) -> str:
-        """The job in words that a file can be called by, such as dpo-0.25-seed0."""
+        """A name for the job and its file, such as dpo-0.25-seed0."""
         value = "" if self.value is None else f"-{self.value:g}"
         return self.method + value + ("" if self.seed is None else f"-seed{self.seed}")
 
 
 FULL = FrontierConfig()
-QUICK = FrontierConfig(  # a minute and a half on two cores: less of everything, and in larger steps
+QUICK = FrontierConfig(  # a minute and a half on two cores: less of everything, with higher learning rates
     seeds=(0,),
     dpo_betas=(0.25, 1.0),
     ppo_betas=(0.25, 1.0),
@@ -104,7 +111,7 @@ QUICK = FrontierConfig(  # a minute and a half on two cores: less of everything,
 
 
 def jobs_of(config: FrontierConfig) -> Iterator[Job]:
-    """Every job of the experiment, in an order in which they can be done one after the other; the long ones first."""
+    """Every job of the experiment, long ones first, each after the jobs that it needs."""
     yield Job(BASE)
     for seed in config.seeds:
         yield Job(REWARD_MODEL, seed=seed, needs=(BASE,))
@@ -123,7 +130,7 @@ def jobs_of(config: FrontierConfig) -> Iterator[Job]:
 def identity_of(config: FrontierConfig, job: Job, digests: dict[str, str]) -> dict[str, object]:
     """What a job's result depends on: the job, the settings, and the digests of weights and comparisons.
 
-    Not the other jobs: an experiment may be given more seeds and strengths later.
+    Not the other jobs, so that you can add seeds and strengths later.
     """
     settings = asdict(config)
     for name in ("seeds", "dpo_betas", "ppo_betas", "sft_epochs"):

@@ -1,4 +1,4 @@
-"""The record of a frontier: everything that the jobs found, and what it takes to find it again, in one JSON file."""
+"""The record of a frontier: all results, and everything needed to reproduce them, in one JSON file."""
 
 import datetime
 import importlib.metadata
@@ -21,7 +21,7 @@ Record = dict[str, object]
 
 
 def gather(config: FrontierConfig, folder: JobFolder) -> Record:
-    """All results in one dict, in the order of the jobs. Every job must have ended."""
+    """All results in one dict, in the order of the jobs. Every job must have finished."""
     results = {job.name: folder.read(job.name) for job in jobs_of(config)}
     optimum = results[plan.OPTIMUM]
     return {
@@ -39,7 +39,7 @@ def gather(config: FrontierConfig, folder: JobFolder) -> Record:
 
 
 def circumstances(command: str) -> Record:
-    """When, where and with what: the command, today's date, processor and cores, and versions; no names, no paths."""
+    """The command, today's date, processor and cores, and versions; no host or user names and no paths."""
     return {
         "command": command,
         "date": datetime.date.today().isoformat(),
@@ -50,26 +50,26 @@ def circumstances(command: str) -> Record:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write the record, a point a line, in one move."""
+    """Write the record atomically, one point per line."""
     lines = [json.dumps(name) + ": " + _value(value) for name, value in record.items()]
     with replaced_file(path) as aside:
         aside.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def read_record(path: str | Path) -> Record:
-    """A record that `write_record` wrote."""
+    """Read a record that `write_record` wrote."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def _value(value: object) -> str:
-    """Compact JSON; a list has its items one a line, so that two records can be compared line by line."""
+    """Compact JSON, with one list item per line, so that two records can be compared line by line."""
     if isinstance(value, list):
         return "[\n" + ",\n".join(json.dumps(item, ensure_ascii=False) for item in value) + "\n]"
     return json.dumps(value, ensure_ascii=False)
 
 
 def _processor() -> str:
-    """The processor's name, as Linux tells it; elsewhere what Python knows."""
+    """The processor's name, from Linux; elsewhere as far as Python knows it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

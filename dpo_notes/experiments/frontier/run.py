@@ -1,4 +1,4 @@
-"""Run a frontier: the jobs that are still to be done, in worker processes, and then the record of them all."""
+"""Run a frontier: the remaining jobs, in worker processes."""
 
 import os
 import time
@@ -21,7 +21,7 @@ from dpo_notes.training.output_folder import check_folder, check_replaceable, ta
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an experiment is: the job that ended last (None before the first), jobs ended, and all jobs."""
+    """How far an experiment is: the job that finished last (None before the first), finished jobs, and all jobs."""
 
     name: str | None
     done: int
@@ -29,13 +29,13 @@ class Progress:
 
 
 def run_frontier(config: FrontierConfig, folder: str | Path, *, workers: int | None = None) -> Iterator[Progress]:
-    """Do all jobs of the experiment, each result a file in `folder`; yields once at the start and after every job.
+    """Run all jobs of the experiment, each result a file in `folder`; yields once at the start and after every job.
 
-    Jobs whose result is in the folder already are not done again, so an experiment that was stopped in any way goes on
-    with the same call; then `gather` collects the results. `workers`: processes at once (default: one a core), each on
-    one thread of a CPU. Neither their number nor a stop changes a result.
-    Raises InputError where the folder is not ours or holds results of another experiment, and for data of another world,
-    before the first job; JobFailed where a job fails.
+    We skip jobs whose result is already in the folder, so the same call continues an experiment that was stopped; then
+    `gather` collects the results. `workers`: processes at once (default: one per core), each on one CPU thread. Neither
+    their number nor a stop changes a result.
+    Raises InputError before the first job if the folder is not ours or holds results of another experiment, or if the
+    data is from another world; JobFailed if a job fails.
     """
     check_folder(folder, maker="frontier")
     digests = setting_digests(config)
@@ -59,7 +59,7 @@ def run_frontier(config: FrontierConfig, folder: str | Path, *, workers: int | N
 
 
 def run_job(config: FrontierConfig, folder: Path, digests: dict[str, str], name: str) -> None:
-    """Do one job, alone, and leave its result in the folder."""
+    """Run one job and save its result in the folder."""
     disable_progress_bar()  # of transformers, which would draw one for each file it writes
     started = time.perf_counter()
     job = {job.name: job for job in jobs_of(config)}[name]
@@ -69,7 +69,7 @@ def run_job(config: FrontierConfig, folder: Path, digests: dict[str, str], name:
 
 
 def quick_frontier(folder: str | Path, *, workers: int | None = None) -> Record:
-    """The record of a small frontier, QUICK, for a notebook: 90 seconds on two cores, no time where it was done before."""
+    """The record of QUICK, a small frontier for a notebook: 90 seconds on two cores, at once if it was run before."""
     for _ in run_frontier(QUICK, folder, workers=workers):
         pass
     return gather(QUICK, JobFolder(folder))

@@ -1,4 +1,4 @@
-"""What all jobs of a frontier share: the model they start from, the comparisons, and the prompts they are judged on."""
+"""What all jobs of a frontier share: the base model, the comparisons, and the prompts of the evaluation."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from dpo_notes.training.identity import data_digest, weights_digest
 from dpo_notes.worlds.reviews import world as reviews
 from dpo_notes.worlds.reviews.grammar import first_named
 
-SHOWN = 3  # prompts of each kind (film, city) to which every point keeps answers to be read
+SHOWN = 3  # prompts of each kind (film, city) whose answers every point keeps as text
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Setting:
 
     @property
     def prompts(self) -> list[str]:
-        """The held-out prompts: every policy answers each of them once."""
+        """The held-out prompts: every policy answers each once."""
         return [pair.prompt for pair in self.eval_pairs]
 
     @property
     def shown_prompts(self) -> list[str]:
-        """A few of them, different ones, half about films and half about cities."""
+        """A few different ones of them, half about films and half about cities."""
         kinds: dict[bool, dict[str, None]] = {True: {}, False: {}}  # keys of a dict: in order, each once
         for prompt in self.prompts:
             kinds[first_named("city", prompt) is None][prompt] = None
@@ -40,21 +40,21 @@ class Setting:
 
 
 def load_setting(config: FrontierConfig) -> Setting:
-    """Load model and comparisons. Raises InputError for what does not load, and for prompts of another world."""
+    """Load model and comparisons. Raises InputError if something does not load, or for prompts of another world."""
     policy, tokenizer = load_model(config.model)
     pairs = load_pairs(config.data, split="train")[: config.pairs]
     eval_pairs = load_pairs(config.data, split="test")[: config.prompts]
     for pair in [*pairs, *eval_pairs]:
         if not (pair.is_text and reviews.is_prompt(pair.prompt)):
             raise InputError(
-                f"{config.data}: the prompt {pair.prompt!r:.80} is not of the review world; "
-                "expected only such prompts, because the true reward is known nowhere else"
+                f"{config.data}: the prompt {pair.prompt!r:.80} is not from the review world; "
+                "expected only such prompts, because we know no other true reward"
             )
     return Setting(policy, frozen_copy(policy), tokenizer, pairs, eval_pairs)
 
 
 def setting_digests(config: FrontierConfig) -> dict[str, str]:
-    """What tells one setting from another: digests of the weights and of the comparisons that are used."""
+    """Digests of the weights and of the comparisons, which distinguish one setting from another."""
     setting = load_setting(config)
     return {
         "weights": weights_digest(setting.reference),

@@ -1,4 +1,4 @@
-"""Independent jobs in worker processes, each on one thread: how many workers there are changes no result."""
+"""Independent jobs in worker processes, each on one thread: the number of workers changes no result."""
 
 import signal
 import traceback
@@ -13,18 +13,18 @@ from dpo_notes.maths.errors import InputError
 
 
 class JobFailed(RuntimeError):
-    """A job ended in an error, or its process in the middle of it. What other jobs have finished stands."""
+    """A job raised an error, or its process died. The results of other jobs remain."""
 
 
 class Worker:
-    """A process that runs the jobs it is told, one after the other. `close` ends it, also in the middle of a job."""
+    """A process that runs the jobs we send it, one after the other. `close` ends it, even in the middle of a job."""
 
     def __init__(self, run: Callable[[str], None]):
-        context = get_context("spawn")  # the only way that all systems have, and the only one that is safe with threads
+        context = get_context("spawn")  # the only start method on all systems, and the only one that is thread-safe
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, run), daemon=True)
         self.process.start()
-        theirs.close()  # so that the end of the process is the end of the connection
+        theirs.close()  # so that the connection ends with the process
 
     def close(self) -> None:
         self.process.terminate()
@@ -33,12 +33,12 @@ class Worker:
 
 
 def run_in_workers(run: Callable[[str], None], needs: Mapping[str, Sequence[str]], *, workers: int) -> Iterator[str]:
-    """Call run(name) for every name in some process; yields each name when it is done, in the order in which they end.
+    """Call run(name) for every name in some process; yields each name when its job has finished.
 
-    `needs`: the names to be run, each with those that must have ended before it; they start in the order given.
-    `run` can be imported by another process, as a function at the top of a module or a partial of one, and leaves its
-    result in a file. Jobs see a CPU only. Raises InputError if a job did, and JobFailed if it failed otherwise; leaving
-    the iterator ends all processes.
+    `needs`: the names to run, each with the names that must finish first; they start in the order given.
+    `run` must be importable by another process (a top-level function or a partial of one); it saves its result in a
+    file. Jobs see only a CPU. Raises InputError if a job does, and JobFailed if it fails otherwise. Closing the
+    iterator ends all processes.
     """
     waiting = {name: set(needed) & set(needs) for name, needed in needs.items()}
     idle: list[Worker] = []
@@ -65,7 +65,7 @@ def run_in_workers(run: Callable[[str], None], needs: Mapping[str, Sequence[str]
 
 
 def _receive(connection: Connection, name: str) -> None:
-    """Wait for the end of the job. Raises what it raised."""
+    """Wait for the job to end. Raises what it raised."""
     try:
         kind, message = connection.recv()
     except (EOFError, ConnectionError):
@@ -77,7 +77,7 @@ def _receive(connection: Connection, name: str) -> None:
 
 
 def _work(connection: Connection, run: Callable[[str], None]) -> None:
-    """The life of a worker process: until its parent ends it, or ends."""
+    """The main loop of a worker process, until its parent ends it, or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes; the parent decides
     torch.set_num_threads(1)
     PartialState(cpu=True)
@@ -91,6 +91,6 @@ def _work(connection: Connection, run: Callable[[str], None]) -> None:
             answer = "done", ""
         except InputError as error:
             answer = "input", f"{name}: {error}"
-        except Exception as error:  # noqa: BLE001  the parent tells
+        except Exception as error:  # noqa: BLE001  the parent reports it
             answer = "error", f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
         connection.send(answer)
