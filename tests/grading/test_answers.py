@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from dpo_notes.grading.answers import Other, decode, encode, received, reported
+from dpo_notes.grading import marks
+from dpo_notes.grading.answers import DEPTH, Other, decode, encode, received, reported
 from dpo_notes.grading.marks import judged
 from dpo_notes.grading.run_submission import Outcome
 from dpo_notes.teaching.checking import LESSONS, NOT_TRIED, RIGHT, exercises_of, same
@@ -67,6 +68,32 @@ def test_forged_data_is_an_answer_to_nothing(data):
         for report in (data, {"value": data}, {"results": data}, {"results": [data]}):
             said = Outcome(answers={exercise.number: json.loads(json.dumps(report))})
             assert judged(exercise, said).startswith("not yet: ")
+
+
+@pytest.mark.parametrize(
+    "data", [{"tensor": [1], "dtype": "object"}, {"tensor": [10**30], "dtype": "int64"}, {"other": 3}]
+)
+def test_data_that_encodes_nothing_is_something_else(data):
+    assert isinstance(decode(data), Other)
+
+
+def test_lists_within_lists_are_read_to_a_depth_and_no_further():
+    data = value = 1
+    for _ in range(DEPTH + 3):
+        data = [data]
+    value = decode(data)
+    for _ in range(DEPTH):
+        (value,) = value
+    assert isinstance(value, Other)
+
+
+def test_an_answer_that_breaks_the_checker_is_wrong_and_nothing_more(monkeypatch):
+    def broken(*arguments):
+        raise RecursionError
+
+    monkeypatch.setattr(marks, "verdict", broken)
+    said = Outcome(answers={ALL[0].number: {"value": 1}})
+    assert judged(ALL[0], said) == "not yet: this cannot be judged (RecursionError)"
 
 
 @pytest.mark.notebooks

@@ -1,5 +1,6 @@
 """What a returned notebook finds in its sandbox: Python, the package without its answers, and walls."""
 
+import errno
 import os
 
 import pytest
@@ -101,7 +102,7 @@ def test_writers_that_know_nothing_of_python_meet_the_same_walls(tmp_path):
             "import _posixsubprocess, subprocess\ncheck('00.5', tried(subprocess.run, ['/bin/sh', '-c', 'true']))",
         )
     )
-    assert found["00.1"] != "None" and found["00.2"] == ["FileNotFoundError"] * 2 and found["00.3"] == [-1] * 3
+    assert isinstance(found["00.1"], str) and found["00.2"] == ["FileNotFoundError"] * 2 and found["00.3"] == [-1] * 3
     assert isinstance(found["00.4"], str) and found["00.5"] in ("FileNotFoundError", "PermissionError")
     assert file.read_text() == "mine" and file.stat()[:7] == stood[:7] and file.stat().st_mtime_ns == stood.st_mtime_ns
     assert os.listdir(tmp_path) == ["file"]
@@ -119,14 +120,21 @@ def test_calls_that_lead_out_or_take_memory_without_an_owner_fail():
         "msgget": "libc.msgget(0, 0o1600)",
         "keyctl": "libc.syscall({'x86_64': 250, 'aarch64': 219}[os.uname().machine], 0, -3, 1)",
         "io_uring": "libc.syscall(425, 1, 0)",
-        "a namespace of its own": "libc.unshare(0x10000000)",
+        "mounts of its own": "libc.unshare(0x20000)",
         "mount": "libc.mount(b'tmpfs', b'/reader', b'tmpfs', 0, None)",
         "chroot": "libc.chroot(b'/reader')",
         "a device": "libc.mknod(b'/reader/device', 0o60600, 0x0801)",
-        "its first process": "libc.ptrace(16, 1, 0, 0)",
+        "ptrace": "libc.ptrace(0, 0, 0, 0)",
     }
-    found = values(run(f"check('00.1', [{', '.join(calls.values())}])"))["00.1"]
-    assert dict(zip(calls, found, strict=True)) == dict.fromkeys(calls, -1)
+    answers = ", ".join(f"({call}, ctypes.get_errno())" for call in calls.values())
+    found = values(run(f"check('00.1', [{answers}])"))["00.1"]
+    assert dict(zip(calls, map(tuple, found), strict=True)) == dict.fromkeys(calls, (-1, errno.EPERM))
+
+
+def test_a_namespace_of_its_own_is_refused_even_to_a_process_of_one_thread():
+    program = "import ctypes; print(ctypes.CDLL(None).unshare(0x10000000))"
+    process = sandbox.start(["-c", program], environment={}, hidden=())
+    assert process.communicate()[0] == b"-1\n"
 
 
 def test_a_service_of_this_machine_cannot_be_reached(tmp_path):
@@ -164,15 +172,16 @@ def test_it_has_one_process_and_can_start_no_other():
 def test_the_machines_devices_stay_as_they_are():
     """They are the only files of the machine that it can write to; a change of times or modes seems to work."""
     stood = os.stat("/dev/full")
-    assert values(
+    found = values(
         run(
             "path = '/dev/full'",
             "check('00.1', [tried(os.utime, path, (1, 1)), tried(os.chmod, path, 0), tried(os.chown, path, 1, 1),"
             " libc.syscall(452, -100, b'/dev/full', 0o600, 0)])",
             "import shutil\nopen('a', 'w').write('b')\ncheck('00.2', [shutil.copy2('a', 'c'), open('c').read()])",
         )
-    ) == {"00.1": [None] * 3 + [0], "00.2": ["c", "b"]}
+    )
     assert os.stat("/dev/full")[:10] == stood[:10] and os.stat("/dev/full").st_mtime_ns == stood.st_mtime_ns
+    assert found == {"00.1": [None] * 3 + [0], "00.2": ["c", "b"]}
 
 
 def test_what_an_honest_notebook_does_works():
