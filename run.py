@@ -4,6 +4,7 @@ python run.py             train the embedded GPT-2 with DPO; says where curves a
 python run.py lab         open the notebooks in JupyterLab
 python run.py doctor      check whether this machine is ready, and say how to fix what is not
 python run.py test        run the tests; --fast without notebooks, browser and processes, --slow with everything
+python run.py lint        for authors: rules and format of the code (ruff), types of the public names (mypy)
 python run.py audit       check our pinned packages for known vulnerabilities (needs the network)
 python run.py notebooks   for authors: execute the notebooks in place, all of them or those named
 python run.py site        for teachers: the notebooks as a website that needs no Python, in build/site
@@ -50,6 +51,7 @@ SITE_LIST = ROOT / "authoring" / "site-requirements.txt"
 
 JOBS = {name: ["-m", "dpo_notes", name] for name in COMMANDS}
 JOBS["test"] = ["-m", "pytest", "-q"]
+JOBS["lint"] = [str(ROOT / "authoring" / "lint.py")]
 JOBS["audit"] = [str(ROOT / "authoring" / "audit.py")]
 JOBS["notebooks"] = [str(ROOT / "authoring" / "execute.py")]
 JOBS["bench"] = [str(ROOT / "benchmarks" / "compare_trl.py")]
@@ -124,9 +126,25 @@ def make_environment():
 
 def pip_install(*arguments):
     command = [str(PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--log", str(LOG)]
-    code = subprocess.run(command + list(arguments), cwd=ROOT, check=False).returncode
+    code, last = follow(command + list(arguments))
     if code != 0:
-        raise SetupError("pip failed (exit code %d); see its output above, and its full log in %s" % (code, LOG))
+        raise SetupError("pip failed (exit code %d); its full log is in %s, and ends:\n%s" % (code, LOG, last))
+
+
+def follow(command):
+    """(exit code, last lines) of a command; a terminal shows its latest line, a file nothing."""
+    last = []
+    shown = sys.stdout.isatty()
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
+    with subprocess.Popen(command, cwd=ROOT, **streams) as process:
+        for line in process.stdout:
+            last = (last + [line.rstrip()])[-20:]
+            if shown:
+                width = shutil.get_terminal_size().columns - 1
+                print("\r" + last[-1].strip()[:width].ljust(width), end="", flush=True)
+    if shown and last:
+        print("\r" + " " * width, end="\r", flush=True)
+    return process.returncode, "\n".join(last)
 
 
 def run_job(job, arguments):
@@ -151,7 +169,7 @@ def main(words):
         return 2
     try:
         set_up()
-        if job in ("test", "audit", "bench"):
+        if job in ("test", "lint", "audit", "bench"):
             set_up_more("suite of tests", TEST_LIST, TESTS_READY)
         if job in ("test", "audit", "site", "slides"):
             set_up_more("website", SITE_LIST, SITE_READY)

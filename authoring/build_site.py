@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 from addresses import repository
+from site_api import api_page
 from site_explorers import draw_explorers
 from site_pages import page_of
 from sphinx.cmd.build import build_main
@@ -54,6 +55,7 @@ def write_site(notebooks: list[Path], to: Path) -> int:
             page = page_of(path, pages, explorers.get(path, {}), to / place, "../" * name.count("/") + place)
             nbformat.write(page, source / name)
         (source / "index.md").write_text(index(pages), encoding="utf-8")
+        (source / "api.md").write_text(api_page(), encoding="utf-8")
         options = ["-q", "-W", "--keep-going", "-b", "html", "-c", str(ASSETS), "-d", str(source / "doctrees")]
         code = build_main([*options, str(source), str(to)])
     mathjax = importlib.metadata.distribution("sphinx-mathjax-offline").locate_file(MATHJAX)

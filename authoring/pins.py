@@ -14,7 +14,7 @@ from dpo_notes.places import ROOT
 
 TORCH = "torch==2.13.0"  # one release, so that results can be compared
 CUDA = ("cuda-", "nvidia-", "triton==")
-COMPILE = "uv pip compile --universal --fork-strategy fewest --python-version 3.11 pyproject.toml"
+COMPILE = "uv pip compile --universal --fork-strategy fewest --python-version 3.11 --extra notebooks pyproject.toml"
 HEADER = """\
 # {what}, from the ranges in pyproject.toml: `python authoring/pins.py`, that is
 # {command}

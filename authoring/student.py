@@ -20,7 +20,15 @@ from dpo_notes.places import ROOT
 from dpo_notes.training.output_folder import atomic_folder, check_folder
 
 STUDENT = ROOT / "build" / "student"
-COPIED = ("run.py", "pyproject.toml", "requirements.txt", "environment.yml", "LICENSE", "LICENSE-TEXT")
+COPIED = (
+    "run.py",
+    "pyproject.toml",
+    "hatch_build.py",
+    "requirements.txt",
+    "environment.yml",
+    "LICENSE",
+    "LICENSE-TEXT",
+)
 COPIED += ("data", "dpo_notes")
 HINT = "hint"  # the tag of a cell with a hint, which also holds the link to the solution
 README = """\
@@ -29,12 +37,13 @@ README = """\
 You need Python 3.11 or newer; nothing else.
 
 ```
-python run.py lab      # sets up the folder .venv (once), then opens the notebooks in JupyterLab
+python run.py lab      # sets up the folder .venv (once), then opens your copy of the notebooks, my_notebooks
 python run.py doctor   # says whether this machine is ready
 ```
 
 Begin with [00 Start here](notebooks/00_start_here.ipynb). In each exercise put your answer in place of the dots and run the
-cell: it says "right", or which mistake it looks like. Save the notebook, and return the file (.ipynb) under its own name.
+cell: it says "right", or which mistake it looks like. Save the notebook, and return the file (.ipynb) from my_notebooks under its own
+name.
 """
 
 

@@ -63,7 +63,7 @@ def model_and_pairs(work: Work) -> tuple[PreTrainedModel, PreTrainedTokenizerBas
     end = tokenizer.eos_token_id
     heads = work.channels // (32 if work.channels < 512 else 64)
     shape = {"n_layer": work.layers, "n_embd": work.channels, "n_head": heads}
-    off = {name: 0.0 for name in ("attn_pdrop", "resid_pdrop", "embd_pdrop")}
+    off = dict.fromkeys(("attn_pdrop", "resid_pdrop", "embd_pdrop"), 0.0)
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=work.vocabulary, n_positions=CONTEXT, bos_token_id=end, eos_token_id=end, **shape, **off

@@ -13,7 +13,7 @@ from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
 
 # Arguments of train_dpo; every other name is a field of DPOConfig.
-ARGUMENTS = ("loss_fn", "eval_pairs", "judge", "output_dir", "resume")
+ARGUMENTS = ("loss", "eval_pairs", "judge", "output_dir", "resume")
 
 
 @pytest.fixture

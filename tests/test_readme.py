@@ -10,7 +10,7 @@ from notebook_page import Page
 
 from dpo_notes.cli import parser
 from dpo_notes.places import NOTEBOOKS, ROOT
-from dpo_notes.training.losses_by_name import LOSSES
+from dpo_notes.training.preference_loss import LOSSES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

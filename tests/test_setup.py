@@ -36,10 +36,11 @@ def test_pins_are_exact_and_name_no_host_no_folder_and_nothing_of_cuda(file):
         assert not str(pin).startswith(CUDA), f"{pin} belongs to the CUDA build of torch"
 
 
-@pytest.mark.parametrize("version", ["3.11", "3.12"])
+@pytest.mark.parametrize("version", ["3.11", "3.14"])
 @pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
 def test_every_declared_dependency_is_pinned_once_within_its_range(version, system):
-    declared = [PROJECT["dependencies"], *(PROJECT["optional-dependencies"][extra] for extra in ("test", "site"))]
+    extras = PROJECT["optional-dependencies"]
+    declared = [PROJECT["dependencies"] + extras["notebooks"], extras["test"], extras["site"]]
     environment = {"python_version": version, "python_full_version": f"{version}.0", "sys_platform": system}
     seen = set()
     for file, wanted in zip(PIN_FILES, declared, strict=True):
@@ -103,6 +104,9 @@ class Recorder:
             raise code
         return subprocess.CompletedProcess(command, code)
 
+    def follow(self, command):
+        return self.run(command).returncode, "the last that pip said"
+
     def create(self, folder, **kwargs):
         self.created += 1
         run.PYTHON.parent.mkdir(parents=True)
@@ -126,6 +130,7 @@ def recorder(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "SITE_LIST", lists[3])
     recorder = Recorder()
     monkeypatch.setattr(run.subprocess, "run", recorder.run)
+    monkeypatch.setattr(run, "follow", recorder.follow)
     monkeypatch.setattr(run.venv, "create", recorder.create)
     monkeypatch.setattr(run.signal, "signal", lambda *_: None)
     return recorder
@@ -197,6 +202,22 @@ def test_a_set_up_that_did_not_finish_is_made_anew(recorder, capsys, stage, endi
     recorder.codes = {}
     assert run.main([]) == 0
     assert recorder.created == 2 and not (run.ENV / "left behind").exists()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_of_what_pip_says_a_terminal_shows_the_latest_line_and_a_file_nothing(monkeypatch, capsys, terminal):
+    monkeypatch.setattr(run.sys.stdout, "isatty", lambda: terminal, raising=False)
+    program = (
+        "import sys; [print('Collecting', k) for k in range(30)]; print('no space left', file=sys.stderr); sys.exit(3)"
+    )
+    code, last = run.follow([sys.executable, "-u", "-c", program])
+    assert code == 3 and last.splitlines()[0] == "Collecting 11" and last.splitlines()[-1] == "no space left"
+    shown = capsys.readouterr().out
+    assert "\n" not in shown
+    assert [line.strip() for line in shown.split("\r") if line.strip()][-2:] == [
+        "Collecting 29",
+        "no space left",
+    ] * terminal
 
 
 def test_a_list_that_changed_is_installed_into_the_environment_that_is_there(recorder, capsys):

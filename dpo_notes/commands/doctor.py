@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from dpo_notes.maths.errors import InputError
@@ -153,7 +154,9 @@ def check_disk() -> list[Finding]:
 
 
 def check_jupyter() -> list[Finding]:
-    """JupyterLab, and whether its kernel `python3` is this Python: notebooks in another kernel lack the package."""
+    """JupyterLab, if installed, and whether its kernel `python3` is this Python: notebooks in another kernel lack the package."""
+    if find_spec("jupyterlab") is None:
+        return [Finding("Jupyter", "not installed; training does not need it (pip install 'dpo-notes[notebooks]')")]
     import jupyterlab
     from jupyter_client.kernelspec import KernelSpecManager
 

@@ -38,6 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from dpo_notes.training.device import new_accelerator
     from dpo_notes.training.dpo import evaluate_pairs
     from dpo_notes.training.evaluate import on_policy_metrics
+    from dpo_notes.training.preference_loss import LOSSES
     from dpo_notes.training.reference import ReferencedPairs
 
     config = DPOConfig(beta=args.beta, eval_samples=args.samples, seed=args.seed, precision="fp32")
@@ -49,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if reference.get_input_embeddings().weight.shape[0] != policy.get_input_embeddings().weight.shape[0]:
         raise InputError(f"{args.model} and {args.reference} embed different numbers of tokens; expected one tokenizer")
     batches = in_order_of_length([len(pair) for pair in encoded], config.batch_size)
-    referenced = ReferencedPairs(encoded, reference, accelerator, config, batches=batches)
-    metrics = evaluate_pairs(policy, referenced, batches, config)
+    referenced = ReferencedPairs(encoded, reference, accelerator, config, reduction="sum", batches=batches)
+    metrics = evaluate_pairs(policy, referenced, batches, config, LOSSES["dpo"])
     best = best_accuracy(pairs)
     if best is not None:
         metrics["best possible accuracy"] = best

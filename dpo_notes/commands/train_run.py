@@ -25,16 +25,16 @@ from dpo_notes.plots.runs import training_curves
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.device import process_state
 from dpo_notes.training.dpo import train_dpo
-from dpo_notes.training.losses_by_name import loss_named
 from dpo_notes.training.output_folder import replaced_file
+from dpo_notes.training.preference_loss import preference_loss
 
 SHOWN_SAMPLES = 12
 
 
 def train(args: argparse.Namespace) -> int:
     """Run `dpo-notes train` with these arguments; returns the exit code."""
-    loss = loss_named(args.loss)
-    config = settings(DPOConfig, args, preset=TRAIN, reduction=loss.reduction)
+    loss = preference_loss(args.loss)
+    config = settings(DPOConfig, args, preset=TRAIN)
     main = process_state().is_main_process
     folder = choose_folder(args, kind=args.loss)
 
@@ -57,7 +57,7 @@ def train(args: argparse.Namespace) -> int:
         pairs,
         tokenizer,
         config,
-        loss_fn=loss.function,
+        loss=loss,
         eval_pairs=eval_pairs,
         judge=judge_of([render(tokenizer, pair)[0] for pair in eval_pairs[: config.eval_samples]]),
         output_dir=folder,

@@ -30,9 +30,9 @@ from dpo_notes.training.step import TrainingDiverged
 INTACT = "Saved checkpoints are intact"
 
 
-def settings(config_class: type, args: argparse.Namespace, *, preset: Mapping[str, object], **given: object):
-    """The configuration: the preset if model and data are embedded, then `given`, --beta and each --set."""
-    values = given if args.model != EMBEDDED or args.data != EMBEDDED else dict(preset) | given
+def settings(config_class: type, args: argparse.Namespace, *, preset: Mapping[str, object]):
+    """The configuration: the preset if model and data are embedded, then --beta and each --set."""
+    values = dict(preset) if args.model == EMBEDDED and args.data == EMBEDDED else {}
     if getattr(args, "beta", None) is not None:
         values["beta"] = args.beta
     types = {field.name: field.type for field in dataclasses.fields(config_class)}

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dpo_notes.maths.bradley_terry import bayes_accuracy
-from dpo_notes.pairs.embedded import DATA
 from dpo_notes.pairs.load import PreferencePair, load_pairs
+from dpo_notes.places import WORK
 from dpo_notes.worlds.reviews import world as reviews
 
-MY_COMPARISONS = DATA.parent / "runs" / "my_comparisons.jsonl"  # `runs/` is not kept in git
+MY_COMPARISONS = WORK / "runs" / "my_comparisons.jsonl"  # `runs/` is not kept in git
 
 
 def my_comparisons(path: Path = MY_COMPARISONS) -> list[PreferencePair]:

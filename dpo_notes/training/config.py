@@ -16,7 +16,6 @@ class DPOConfig:
     """Settings of a DPO run; none of them selects another algorithm. Raises InputError for values out of range."""
 
     beta: float = 0.1  # nats of reward per nat of log-ratio; the DPO paper's usual value
-    reduction: str = "sum"  # response log-probabilities as the loss is defined: "sum" over tokens, or their "mean"
     learning_rate: float = 1e-5  # at its peak; above the paper's 1e-6, as GPT-2 is far smaller than the paper's models
     epochs: int = 1  # times through the pairs; DPO overfits soon
     batch_size: int = 8  # pairs a forward pass and process
@@ -37,7 +36,6 @@ class DPOConfig:
         check_loop_settings(self)
         if type(self.cache_reference) is not bool:
             raise InputError(f"cache_reference is {self.cache_reference!r}; expected True or False")
-        check_choice("reduction", self.reduction, choices=("sum", "mean"))
 
 
 def check_loop_settings(config: object, *, least: Mapping[str, int] | None = None) -> None:

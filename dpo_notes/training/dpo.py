@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dpo_notes.language.load import context_length
 from dpo_notes.language.score import pair_logps
 from dpo_notes.maths.errors import InputError
-from dpo_notes.maths.losses import dpo_loss, preference_metrics
+from dpo_notes.maths.losses import preference_metrics
 from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.batches import in_order_of_length
 from dpo_notes.pairs.chat import render
@@ -22,9 +22,9 @@ from dpo_notes.training.device import autocast, new_accelerator
 from dpo_notes.training.epochs import EpochSteps, train_epochs
 from dpo_notes.training.evaluate import Judge, on_policy_metrics
 from dpo_notes.training.identity import data_digest, function_name, run_identity, shapes_digest, weights_digest
+from dpo_notes.training.preference_loss import PreferenceLoss, preference_loss
 from dpo_notes.training.reference import ReferencedPairs
-
-LossFunction = Callable[..., Tensor]
+from dpo_notes.training.training import Training
 
 
 def train_dpo(
@@ -32,18 +32,19 @@ def train_dpo(
     reference: PreTrainedModel | None,
     pairs: Sequence[PreferencePair],
     tokenizer: PreTrainedTokenizerBase,
-    config: DPOConfig,
+    config: DPOConfig = DPOConfig(),
     *,
-    loss_fn: LossFunction = dpo_loss,
+    loss: str | PreferenceLoss | Callable[..., Tensor] = "dpo",
     eval_pairs: Sequence[PreferencePair] | None = None,
     judge: Judge | None = None,
     output_dir: str | Path | None = None,
     resume: bool = False,
-) -> Iterator[Row]:
-    """Train `policy` in place on comparisons; yields one row of metrics an optimizer step.
+) -> Training:
+    """Train `policy` in place on comparisons: a `Training`, which yields one row of metrics an optimizer step.
 
-    `loss_fn(chosen, rejected, *, beta) -> (batch,)` gets log-ratios, policy minus reference, or if `reference` is None
-    the policy's own log-probabilities; `config.reduction` decides whether they are sums or per-token means.
+    loss: a name of `LOSSES`; a function of the package, which gets what its entry there says; a function of your own,
+    `loss(chosen, rejected, *, beta) -> (batch,)`, which gets summed log-ratios; or a `PreferenceLoss`, which says what
+    it gets. `reference` must be None if the loss uses none.
     Rows hold "step", "epoch", "loss" (nats), "rewards/…" (nats), "logps/…" (nats), "grad_norm", "learning_rate" and
     "pairs_per_second". With `eval_pairs` the rows of evaluations, the first of them at step 0 before any training, also
     hold "eval/loss", "eval/rewards/…" and the on-policy "eval/kl", "eval/kl_error", "eval/length", and the mean of each
@@ -57,6 +58,13 @@ def train_dpo(
         raise InputError("no pairs to train on; expected at least one")
     if reference is policy:
         raise InputError("the reference is the policy itself, and would change with it; expected a frozen_copy of it")
+    loss = preference_loss(loss)
+    if loss.needs_reference != (reference is not None):
+        name = function_name(loss.function)
+        expected = "a frozen copy of the policy" if loss.needs_reference else "reference=None"
+        raise InputError(
+            f"{name} is defined {'on log-ratios to' if loss.needs_reference else 'without'} a reference; expected {expected}"
+        )
     max_length = min(config.max_length, context_length(policy))
     encoded = encode_pairs(tokenizer, pairs, max_length=max_length)
     eval_encoded = encode_pairs(tokenizer, eval_pairs or [], max_length=max_length)
@@ -71,7 +79,8 @@ def train_dpo(
             eval_pairs=data_digest(eval_encoded),
             policy=shapes_digest(policy),
             reference=None if reference is None else weights_digest(reference),
-            loss=function_name(loss_fn),
+            loss=function_name(loss.function),
+            reduction=loss.reduction,
             processes=accelerator.num_processes,
         )
     folder = RunFolder(output_dir, accelerator, identity=identity, resume=resume)
@@ -80,16 +89,20 @@ def train_dpo(
         if reference is not None:
             reference.to(accelerator.device).eval()
         first_epoch = [microbatch for step in range(1, steps.per_epoch + 1) for microbatch in steps[step]]
-        train_set = ReferencedPairs(encoded, reference, accelerator, config, batches=first_epoch)
+        train_set = ReferencedPairs(
+            encoded, reference, accelerator, config, reduction=loss.reduction, batches=first_epoch
+        )
         eval_batches = in_order_of_length([len(pair) for pair in eval_encoded], config.batch_size)
-        eval_set = ReferencedPairs(eval_encoded, reference, accelerator, config, batches=eval_batches)
+        eval_set = ReferencedPairs(
+            eval_encoded, reference, accelerator, config, reduction=loss.reduction, batches=eval_batches
+        )
 
         def share(model: nn.Module, numbers: list[int], whole: list[int]) -> dict[str, Tensor]:
-            per_pair = pair_metrics(model, train_set, numbers, config, loss_fn)
+            per_pair = pair_metrics(model, train_set, numbers, config, loss)
             return {name: values.sum() / len(whole) for name, values in per_pair.items()}
 
         def evaluate(model: nn.Module) -> Row:
-            row = evaluate_pairs(model, eval_set, eval_batches, config, loss_fn)
+            row = evaluate_pairs(model, eval_set, eval_batches, config, loss)
             if prompts:
                 row |= on_policy_metrics(  # in float32, whatever the precision of training
                     accelerator.unwrap_model(model),
@@ -107,19 +120,19 @@ def train_dpo(
             policy, tokenizer, steps, config, pairs=pairs, folder=folder, share=share, evaluate=held_out
         )
 
-    return loop()
+    return Training(loop())
 
 
 def pair_metrics(
-    model: nn.Module, pairs: ReferencedPairs, numbers: Sequence[int], config: DPOConfig, loss_fn: LossFunction
+    model: nn.Module, pairs: ReferencedPairs, numbers: Sequence[int], config: DPOConfig, loss: PreferenceLoss
 ) -> dict[str, Tensor]:
     """Each numbered pair's "loss", "rewards/…" and "logps/…"; only "loss" carries a gradient."""
     encoded, reference_chosen, reference_rejected = pairs.batch(numbers)
     with autocast(reference_chosen.device, config.precision):
-        chosen, rejected = pair_logps(model, encoded, reduction=config.reduction)
+        chosen, rejected = pair_logps(model, encoded, reduction=pairs.reduction)
     logratios = chosen - reference_chosen, rejected - reference_rejected
     return {
-        "loss": loss_fn(*logratios, beta=config.beta),
+        "loss": loss.function(*logratios, beta=config.beta),
         **preference_metrics(*logratios, beta=config.beta),
         "logps/chosen": chosen.detach(),
         "logps/rejected": rejected.detach(),
@@ -132,12 +145,12 @@ def evaluate_pairs(
     pairs: ReferencedPairs,
     batches: Sequence[Sequence[int]],
     config: DPOConfig,
-    loss_fn: LossFunction = dpo_loss,
+    loss: PreferenceLoss,
 ) -> Row:
     """The means of `pair_metrics` over all batches (lists of pair numbers). Every process computes all of it."""
     totals: dict[str, Tensor] = {}
     for numbers in batches:
-        for name, values in pair_metrics(model, pairs, numbers, config, loss_fn).items():
+        for name, values in pair_metrics(model, pairs, numbers, config, loss).items():
             totals[name] = totals.get(name, 0) + values.sum()
     count = sum(map(len, batches))
     return dict(zip(totals, (torch.stack(list(totals.values())) / count).tolist(), strict=True))

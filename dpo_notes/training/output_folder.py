@@ -33,6 +33,7 @@ MAKERS = {  # what a folder holds, by the maker in its marker; the maker of a pa
     "slides": "decks",
     "student": "a student copy",
     "site": "a website",
+    "lab": "a copy of the notebooks",
 }
 UNFINISHED = "an unfinished folder"  # the maker of a folder that is still being filled
 

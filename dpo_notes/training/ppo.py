@@ -20,6 +20,7 @@ from dpo_notes.training.evaluate import Judge
 from dpo_notes.training.rollout import RewardFunction, Rollout, rollout_metrics
 from dpo_notes.training.rounds import train_rounds
 from dpo_notes.training.step import OptimizerStep, TrainingDiverged
+from dpo_notes.training.training import Training
 from dpo_notes.training.value import PolicyWithValue
 
 # The value function starts from zero and is cheap to train: a higher learning rate than the policy's, and more epochs.
@@ -74,7 +75,7 @@ def train_ppo(
     judge: Judge | None = None,
     output_dir: str | Path | None = None,
     resume: bool = False,
-) -> Iterator[Row]:
+) -> Training:
     """Train `policy` in place on the rewards of its own responses; yields one row of metrics per round.
 
     Maximises J = E[r(x, y)] - beta KL(policy || reference), whose optimum DPO aims at with the same beta. Each token is

@@ -21,6 +21,7 @@ class ReferencedPairs:
     numbers): policy and reference then see the same shapes and agree to the last digit before the first step.
     Otherwise it scores each batch when that is used.
     Without a reference, its log-probabilities are 0: a loss then gets the policy's own.
+    reduction: of a response's log-probabilities, as the loss is defined.
     """
 
     def __init__(
@@ -30,10 +31,11 @@ class ReferencedPairs:
         accelerator: Accelerator,
         config: DPOConfig,
         *,
+        reduction: str,
         batches: Sequence[Sequence[int]],
     ):
         self.pairs, self.reference, self.accelerator = pairs, reference, accelerator
-        self.config = config
+        self.config, self.reduction = config, reduction
         self.table: Tensor | None = None
         if config.cache_reference or reference is None:
             self.table = self._score_all(batches)
@@ -52,7 +54,7 @@ class ReferencedPairs:
     @torch.no_grad()
     def _score(self, pairs: Sequence[EncodedPair]) -> tuple[Tensor, Tensor]:
         with autocast(self.accelerator.device, self.config.precision):
-            return pair_logps(self.reference, pairs, reduction=self.config.reduction)
+            return pair_logps(self.reference, pairs, reduction=self.reduction)
 
     def _score_all(self, batches: Sequence[Sequence[int]]) -> Tensor:
         if self.reference is None:

@@ -1,6 +1,6 @@
 """REINFORCE with a KL penalty: one policy-gradient step on every batch of the policy's own responses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from dpo_notes.training.evaluate import Judge
 from dpo_notes.training.rollout import RewardFunction, Rollout, rollout_metrics
 from dpo_notes.training.rounds import train_rounds
 from dpo_notes.training.step import OptimizerStep
+from dpo_notes.training.training import Training
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def train_reinforce(
     judge: Judge | None = None,
     output_dir: str | Path | None = None,
     resume: bool = False,
-) -> Iterator[Row]:
+) -> Training:
     """Train `policy` in place on the rewards of its own responses; yields one row of metrics per optimizer step.
 
     Maximises J = E[r(x, y)] - beta KL(policy || reference), whose optimum DPO aims at with the same beta, by

@@ -1,6 +1,6 @@
 """The reward model: Bradley–Terry on a language model whose output is a single number."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from dpo_notes.training.config import check_loop_settings
 from dpo_notes.training.device import autocast, new_accelerator
 from dpo_notes.training.epochs import EpochSteps, train_epochs
 from dpo_notes.training.identity import data_digest, run_identity, shapes_digest
+from dpo_notes.training.training import Training
 
 CALIBRATION_BINS = 10  # from 1/2 to 1
 
@@ -58,8 +59,8 @@ def train_reward_model(
     eval_pairs: Sequence[PreferencePair] | None = None,
     output_dir: str | Path | None = None,
     resume: bool = False,
-) -> Iterator[Row]:
-    """Train `reward_model` in place on comparisons; yields one row of metrics per optimizer step.
+) -> Training:
+    """Train `reward_model` in place on comparisons: a `Training`, which yields one row of metrics per optimizer step.
 
     loss = mean over pairs of -log sigma(r(x, y_w) - r(x, y_l)), as in `preference_nll`
     Reward model and tokenizer come from `new_reward_model` or `load_reward_model`.
@@ -98,10 +99,8 @@ def train_reward_model(
     def evaluate(model: nn.Module) -> Row:
         return evaluate_rewards(model, eval_encoded, config)
 
-    held_out = evaluate if eval_encoded else None
-    return train_epochs(
-        reward_model, tokenizer, steps, config, pairs=pairs, folder=folder, share=share, evaluate=held_out
-    )
+    how = {"pairs": pairs, "folder": folder, "share": share, "evaluate": evaluate if eval_encoded else None}
+    return Training(train_epochs(reward_model, tokenizer, steps, config, **how))
 
 
 def pair_rewards(

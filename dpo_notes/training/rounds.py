@@ -22,6 +22,7 @@ from dpo_notes.training.evaluate import Judge, on_policy_metrics
 from dpo_notes.training.identity import data_digest, function_name, run_identity, shapes_digest, weights_digest
 from dpo_notes.training.rollout import RewardFunction, Rollout, prompt_numbers, roll_out, stream
 from dpo_notes.training.step import OptimizerStep
+from dpo_notes.training.training import Training
 
 
 class Learner(Protocol):
@@ -48,7 +49,7 @@ def train_rounds(
     judge: Judge | None,
     output_dir: str | Path | None,
     resume: bool,
-) -> Iterator[Row]:
+) -> Training:
     """Train `policy` in place for `config.steps` rounds; yields one row per round, with `eval_prompts` also at step 0.
 
     A round answers the next `config.batch_size` prompts, rewards the answers with `reward_fn(prompts, responses)`, and
@@ -124,4 +125,4 @@ def train_rounds(
             yield row
         folder.save_model(policy, tokenizer)
 
-    return loop()
+    return Training(loop())

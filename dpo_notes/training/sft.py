@@ -1,6 +1,6 @@
 """Supervised fine-tuning: make the chosen responses likely, usually before learning from preferences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from dpo_notes.training.device import autocast, new_accelerator
 from dpo_notes.training.epochs import EpochSteps, train_epochs
 from dpo_notes.training.evaluate import Judge, on_policy_metrics
 from dpo_notes.training.identity import data_digest, run_identity, shapes_digest, weights_digest
+from dpo_notes.training.training import Training
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ def train_sft(
     judge: Judge | None = None,
     output_dir: str | Path | None = None,
     resume: bool = False,
-) -> Iterator[Row]:
-    """Train `model` in place on the chosen responses; yields one row of metrics per optimizer step.
+) -> Training:
+    """Train `model` in place on the chosen responses: a `Training`, which yields one row of metrics per optimizer step.
 
     loss = −sum of log p(token | prompt, earlier tokens) / (responses of the step * mean tokens per response), over all
     response tokens of the step, with end of text and without the prompt; the mean is that of all `pairs`.
@@ -117,7 +118,8 @@ def train_sft(
         return row
 
     held_out = evaluate if eval_encoded else None
-    return train_epochs(model, tokenizer, steps, config, pairs=pairs, folder=folder, share=share, evaluate=held_out)
+    rows = train_epochs(model, tokenizer, steps, config, pairs=pairs, folder=folder, share=share, evaluate=held_out)
+    return Training(rows)
 
 
 def chosen_logps(model: nn.Module, pairs: Sequence[EncodedPair], config: SFTConfig) -> Float[Tensor, " tokens"]:

@@ -24,6 +24,7 @@ from notebook_page import Page
 from site_explorers import draw, explorers_of
 from site_pages import target_of
 
+import dpo_notes
 from dpo_notes import lessons
 from dpo_notes.places import ROOT
 from dpo_notes.teaching.grid import MOST
@@ -186,6 +187,14 @@ def test_two_notebooks_make_a_site_in_which_nothing_is_missing(small_site):
         assert len(page.select("figure.explorer")) == len(Page(path).explorer_cells)
         assert "Make a guess:" in page.text and "not tried yet" in page.text
     assert_whole(small_site)
+
+
+@pytest.mark.notebooks
+def test_the_public_names_have_a_page_with_signatures_and_docstrings(small_site):
+    page = soup_of(small_site / "api.html")
+    assert [heading.text.rstrip("¶#") for heading in page.select("h2")] == dpo_notes.__all__
+    for words in ("label_smoothing: float = 0.0", "nats of reward per nat of log-ratio", "simpo", ".finish"):
+        assert words in page.text, words
 
 
 @pytest.mark.slow

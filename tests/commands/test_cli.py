@@ -84,8 +84,7 @@ def test_the_rows_begin_at_log_2_with_margins_of_zero(tmp_path, model_folder):
 def test_other_losses_train_with_sums_or_means_and_with_or_without_reference(loss, tmp_path, model_folder):
     output = tmp_path / loss
     assert run_train(model_folder, write_pairs(tmp_path / "pairs.jsonl", 12), output, "--loss", loss) == 0
-    record = json.loads((output / "config.json").read_text(encoding="utf-8"))
-    assert record["config"]["reduction"] == ("sum" if loss == "cpo" else "mean")
+    assert json.loads((output / "config.json").read_text(encoding="utf-8"))["loss"] == loss
 
 
 def test_a_second_run_into_the_same_folder_is_refused_and_leaves_it_whole(tmp_path, model_folder, capsys):
@@ -108,10 +107,10 @@ def test_text_from_the_data_is_escaped_in_samples(tmp_path, model_folder):
 
 def test_the_preset_holds_only_where_both_model_and_data_are_embedded(model_folder, tmp_path):
     def config(*words):
-        return settings(DPOConfig, parser().parse_args(["train", *words]), preset=TRAIN, reduction="mean")
+        return settings(DPOConfig, parser().parse_args(["train", *words]), preset=TRAIN)
 
-    assert config() == DPOConfig(**TRAIN, reduction="mean")
-    assert config("--data", "mine.jsonl") == config("--model", "gpt2") == DPOConfig(reduction="mean")
+    assert config() == DPOConfig(**TRAIN)
+    assert config("--data", "mine.jsonl") == config("--model", "gpt2") == DPOConfig()
     chosen = config("--beta", "0.3", "--set", "epochs=3")
     assert (chosen.beta, chosen.epochs, chosen.learning_rate) == (0.3, 3, TRAIN["learning_rate"])
 

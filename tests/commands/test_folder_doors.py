@@ -27,7 +27,7 @@ DOORS = {  # the options that name a folder to write, by command; each is tried 
 }
 OTHER_DOORS = {"grade": {"folder", "--output"}}  # a folder to read and a file to write: test_grade.py has their tests
 JOBS_WITH_A_FOLDER = {"slides": (slides, "SLIDES"), "site": (build_site, "SITE"), "student": (student, "STUDENT")}
-JOBS_WITHOUT = {"test", "audit", "notebooks", "bench"}
+JOBS_WITHOUT = {"test", "lint", "audit", "notebooks", "bench"}
 
 
 def commands() -> dict[str, object]:

@@ -55,13 +55,13 @@ def taken_by_a_program() -> list[int]:
     """The same in a program that calls `train_dpo` itself."""
     taken = []
 
-    def loss(chosen, rejected, *, beta):
+    def own_loss(chosen, rejected, *, beta):
         taken.append(pages_taken())
         return dpo_loss(chosen, rejected, beta=beta)
 
     model, tokenizer = load_model()
     pairs = load_pairs("embedded", split="train")[:24]
-    list(train_dpo(model, frozen_copy(model), pairs, tokenizer, DPOConfig(eval_samples=0), loss_fn=loss))
+    list(train_dpo(model, frozen_copy(model), pairs, tokenizer, DPOConfig(eval_samples=0), loss=own_loss))
     return taken
 
 

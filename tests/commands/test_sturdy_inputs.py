@@ -121,7 +121,7 @@ BAD_SETTINGS = {  # "…" stands for words that are left open
     "--beta inf": f"beta is inf; {POSITIVE}",
     "--set learning_rate=nan": f"learning_rate is nan; {POSITIVE}",
     "--loss ppo": "loss is 'ppo'; expected one of dpo, cdpo, …",
-    "--set betta=1": "--set betta=1: expected FIELD=VALUE with one of the fields beta, reduction, …",
+    "--set betta=1": "--set betta=1: expected FIELD=VALUE with one of the fields beta, learning_rate, …",
     "--set label_smoothing=0.5": "--set label_smoothing=0.5: expected FIELD=VALUE with one of the fields beta, …",
     "--set epochs": "--set epochs: expected FIELD=VALUE with one of the fields …",
     "--set epochs=1.5": "--set epochs=1.5: expected a whole number",

@@ -27,7 +27,7 @@ def test_the_shares_of_the_peak_are_the_loops():
     rates = {"learning_rate": 1.0, "total_steps": STEPS, "warmup_steps": PEAK_AT}
     step = OptimizerStep(torch.nn.Linear(1, 1), new_accelerator(), **rates, weight_decay=0.0, max_grad_norm=1.0)
     assert exercise("10.2").expected() == [step.learning_rate_at(10), step.learning_rate_at(100)]
-    assert PEAK_AT == round(DPOConfig().warmup_fraction * STEPS)
+    assert round(DPOConfig().warmup_fraction * STEPS) == PEAK_AT
 
 
 def test_the_mean_of_a_step_does_not_depend_on_how_it_is_split():

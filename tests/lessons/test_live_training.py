@@ -12,7 +12,7 @@ from dpo_notes.lessons.training_gpt2_with_dpo.live_training import live_rows
 from dpo_notes.maths.losses import preference_metrics
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
-from dpo_notes.training.losses_by_name import LOSSES
+from dpo_notes.training.preference_loss import LOSSES
 
 CONFIG = DPOConfig(beta=0.5, learning_rate=1e-3, batch_size=4, epochs=2, max_length=96, cache_reference=False)
 
@@ -23,7 +23,7 @@ def rows(tiny_model, tiny_tokenizer, tiny_pairs, monkeypatch):
     monkeypatch.setattr(live_training, "HELD_OUT_BATCH", 3)
 
     def run(loss="dpo", **settings):
-        config = replace(CONFIG, reduction=LOSSES[loss].reduction, **settings)
+        config = replace(CONFIG, **settings)
         run.policy = frozen_copy(tiny_model).requires_grad_()
         data = (tiny_pairs[:16], tiny_pairs[16:], tiny_tokenizer, config)
         return list(live_rows(run.policy, tiny_model, *data, loss=LOSSES[loss], every=3))

@@ -6,7 +6,7 @@ import torch
 from dpo_notes.lessons.beyond_dpo.loss_gallery import GALLERY, kto_at_zero, scaled
 from dpo_notes.lessons.beyond_dpo.pictures import family_picture, twin_curves
 from dpo_notes.maths.loss_family import apo_zero_loss
-from dpo_notes.training.losses_by_name import LOSSES
+from dpo_notes.training.preference_loss import LOSSES
 from dpo_notes.worlds.finite.two_answers import leading_margin
 
 pytestmark = pytest.mark.notebooks

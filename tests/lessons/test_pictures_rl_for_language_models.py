@@ -17,5 +17,5 @@ def test_every_run_has_its_line_in_every_panel_and_the_last_one_is_the_policys()
 
 
 def test_runs_can_be_told_apart_without_colour():
-    figure = speech_curves({name: ROWS for name in "abcd"}, steps=2)
+    figure = speech_curves(dict.fromkeys("abcd", ROWS), steps=2)
     assert len({line.get_linestyle() for line in figure.axes[0].get_lines()}) == 4

@@ -49,7 +49,7 @@ def test_its_divergence_is_the_sum_over_different_rewards(n):
     """KL = sum over rewards r of (F^n - F_^n) log((F^n - F_^n) / p(r)): within a tie the shares are the reference's."""
     expected, below = 0.0, 0.0
     for value in (0.0, 1.0, 3.0):
-        p = REFERENCE.exp()[REWARDS == value].sum().item()
+        p = REFERENCE.exp()[value == REWARDS].sum().item()
         share = (below + p) ** n - below**n
         expected += share * math.log(share / p)
         below += p

@@ -40,7 +40,7 @@ def test_the_code_is_that_of_the_file_without_the_docstring_and_says_its_line():
 
 def test_a_class_and_a_decorated_function_are_shown_whole():
     assert "@dataclass" in show_source(DPOConfig).code
-    assert "reduction: str" in show_source(DPOConfig).code
+    assert "beta: float" in show_source(DPOConfig).code
     code = show_source(decorated).code
     assert code.startswith("# tests/teaching/test_source.py, from line ")
     assert code.endswith('@torch.no_grad()\ndef decorated():\n    return "`````"\n')

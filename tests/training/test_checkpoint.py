@@ -17,10 +17,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.loss_family import hinge_loss, robust_loss
+from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.training import checkpoint, saved_state
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.device import new_accelerator
 from dpo_notes.training.folder_marker import Marker, write_marker
+from dpo_notes.training.preference_loss import PreferenceLoss
 from dpo_notes.training.step import TrainingDiverged
 
 pytest_plugins = ["run_fixtures"]
@@ -116,9 +118,10 @@ def test_resume_in_an_empty_folder_starts_at_the_beginning(train, run, tmp_path)
 OTHER_RUNS = {
     "beta": ({"beta": 0.2}, "beta was 0.1 and is now 0.2"),
     "seed and batch": ({"seed": 1, "batch_size": 8}, "batch_size was 4 and is now 8; seed was 0 and is now 1"),
-    "loss": ({"loss_fn": hinge_loss}, "loss was 'dpo_loss' and is now 'hinge_loss'"),
-    "smoothing": ({"loss_fn": partial(robust_loss, label_smoothing=0.1)}, "is now 'robust_loss(label_smoothing=0.1)'"),
-    "reference": ({"reference": None}, "reference was '"),
+    "loss": ({"loss": hinge_loss}, "loss was 'dpo_loss' and is now 'hinge_loss'"),
+    "smoothing": ({"loss": partial(robust_loss, label_smoothing=0.1)}, "is now 'robust_loss(label_smoothing=0.1)'"),
+    "reduction": ({"loss": PreferenceLoss(dpo_loss, reduction="mean")}, "reduction was 'sum' and is now 'mean'"),
+    "reference": ({"loss": "cpo", "reference": None}, "reference was '"),
 }
 
 

@@ -10,7 +10,6 @@ from dpo_notes.training.config import DPOConfig
 
 WRONG = {
     "beta": [0.0, -0.1, math.nan, math.inf, True],
-    "reduction": ["average", "", None],
     "learning_rate": [0.0, -1e-5, math.nan, math.inf],
     "epochs": [0, -1, 1.0, True],
     "batch_size": [0, 8.0, "8"],
@@ -65,7 +64,6 @@ def test_values_at_the_ends_of_their_ranges_are_kept_as_they_came():
         "checkpoint_every": 0,
         "seed": 2**32 - 1,
         "cache_reference": False,
-        "reduction": "mean",
         "precision": "bf16",
     }
     config = DPOConfig(**ends)

@@ -13,6 +13,7 @@ from dpo_notes.maths.losses import dpo_loss
 from dpo_notes.pairs.encode import encode_pairs
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.order import epoch_steps
+from dpo_notes.training.preference_loss import PreferenceLoss
 from dpo_notes.training.step import TrainingDiverged
 from dpo_notes.worlds.reviews import world as reviews
 
@@ -88,7 +89,7 @@ def test_training_raises_margins_moves_the_policy_and_leaves_the_reference_alone
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("with_reference", [True, False])
-def test_a_loss_written_by_the_reader_gets_what_the_settings_say(
+def test_a_loss_written_by_the_reader_gets_what_it_says_that_it_is_fed(
     train, new_tiny_model, tiny_tokenizer, tiny_pairs, reduction, with_reference
 ):
     """Log-ratios, or without a reference the policy's own log-probabilities, which a loss like SimPO takes."""
@@ -99,11 +100,12 @@ def test_a_loss_written_by_the_reader_gets_what_the_settings_say(
         seen.append((chosen.detach(), rejected.detach()))
         return torch.nn.functional.softplus(0.5 - beta * (chosen - rejected))
 
+    loss = PreferenceLoss(my_loss, reduction=reduction, needs_reference=with_reference)
     encoded = encode_pairs(tiny_tokenizer, tiny_pairs[:8], max_length=96)
     models = (policy, reference) if with_reference else (policy,)
     with torch.no_grad():
         logps = [response_logps(model, tiny_tokenizer, tiny_pairs[:8]) for model in models]
-    (row,) = train(policy, reference=reference, pairs=tiny_pairs[:8], loss_fn=my_loss, beta=0.02, reduction=reduction)
+    (row,) = train(policy, reference=reference, pairs=tiny_pairs[:8], loss=loss, beta=0.02)
     (order,) = steps_of(encoded)
     for side, name in enumerate(("chosen", "rejected")):
         expected = logps[0][side] - (logps[1][side] if with_reference else 0)
@@ -120,7 +122,7 @@ def test_the_last_smaller_step_is_the_mean_over_its_own_pairs(train, new_tiny_mo
     def ones(chosen, rejected, *, beta):
         return torch.ones_like(chosen) + 0 * (chosen - rejected)
 
-    rows = train(pairs=tiny_pairs[:11], loss_fn=ones, batch_size=2, accumulation_steps=4)
+    rows = train(pairs=tiny_pairs[:11], loss=ones, batch_size=2, accumulation_steps=4)
     assert [row["loss"] for row in rows] == pytest.approx([1, 1])
 
 
@@ -145,7 +147,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_step_and_pairs(
         loss = dpo_loss(chosen, rejected, beta=beta)
         return loss * math.nan if len(calls) == 3 else loss
 
-    rows = start(policy, epochs=2, checkpoint_every=2, loss_fn=broken, output_dir=tmp_path / "run")
+    rows = start(policy, epochs=2, checkpoint_every=2, loss=broken, output_dir=tmp_path / "run")
     next(rows), next(rows)
     before = copy.deepcopy(policy.state_dict())
     third = sorted(steps_of(encode_pairs(tiny_tokenizer, tiny_pairs[:16], max_length=96), epoch=1)[0])

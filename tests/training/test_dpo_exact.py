@@ -12,8 +12,9 @@ from torch.nn.functional import logsigmoid
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from dpo_notes.language.load import frozen_copy
-from dpo_notes.maths.losses import dpo_gradient_weight
+from dpo_notes.maths.losses import dpo_gradient_weight, dpo_loss
 from dpo_notes.pairs.encode import encode_pairs
+from dpo_notes.training.preference_loss import PreferenceLoss
 
 pytest_plugins = ["run_fixtures"]
 
@@ -30,7 +31,7 @@ def with_dropout(model: GPT2LMHeadModel) -> GPT2LMHeadModel:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"cache_reference": False}, {"reduction": "mean"}, {"precision": "bf16"}]
+    [{}, {"cache_reference": False}, {"loss": PreferenceLoss(dpo_loss, reduction="mean")}, {"precision": "bf16"}]
     + [{"batch_size": 2, "accumulation_steps": 4}],
     ids=lambda settings: ", ".join(map(str, settings)) or "default",
 )

@@ -24,9 +24,13 @@ class Setting:
     reference: torch.nn.Module
 
     def referenced(self, **changes) -> ReferencedPairs:
-        settings = {"reference": self.reference, "config": DPOConfig(), "batches": BATCHES} | changes
-        reference, config = settings["reference"], settings["config"]
-        return ReferencedPairs(self.encoded, reference, new_accelerator(), config, batches=settings["batches"])
+        settings = {
+            "reference": self.reference,
+            "config": DPOConfig(),
+            "reduction": "sum",
+            "batches": BATCHES,
+        } | changes
+        return ReferencedPairs(self.encoded, accelerator=new_accelerator(), **settings)
 
 
 @pytest.fixture
@@ -41,9 +45,9 @@ def nine(tiny_tokenizer, tiny_model, tiny_pairs) -> Setting:
 def test_any_batch_gets_what_the_reference_says_of_its_pairs_by_the_readable_route(
     nine, cache_reference, reduction, numbers
 ):
-    config = DPOConfig(cache_reference=cache_reference, reduction=reduction)
+    config = DPOConfig(cache_reference=cache_reference)
     with torch.no_grad():
-        pairs, chosen, rejected = nine.referenced(config=config).batch(numbers)
+        pairs, chosen, rejected = nine.referenced(config=config, reduction=reduction).batch(numbers)
         by_hand = batch_logps_readable(nine.reference, collate_pairs(pairs), reduction=reduction)
     torch.testing.assert_close((chosen, rejected), by_hand, rtol=1e-5, atol=0)
     assert pairs == [nine.encoded[number] for number in numbers]

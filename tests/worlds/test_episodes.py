@@ -74,7 +74,7 @@ def test_same_generator_state_same_episodes(kitchen, logits, batches):
 
 def test_mean_return_of_episodes_is_the_value_of_the_policy(kitchen, logits, batches):
     powers = [DISCOUNT ** torch.arange(batch.rewards.shape[1]) for batch in batches]
-    returns = torch.cat([batch.rewards @ power.double() for batch, power in zip(batches, powers)])
+    returns = torch.cat([batch.rewards @ power.double() for batch, power in zip(batches, powers, strict=True)])
     assert deviations(returns, policy_values(kitchen, logits)[kitchen.start].item()).abs() < 4
 
 
@@ -131,7 +131,7 @@ def test_the_learnt_policy_reaches_the_optimum(kitchen, baseline_rate):
 def test_learning_yields_copies_and_repeats_with_its_seed(kitchen):
     runs = [list(learn(kitchen, generator=seeded(3), updates=3)) for _ in range(2)]
     assert len(runs[0]) == 3 and not torch.equal(runs[0][0], runs[0][1])
-    assert all(torch.equal(first, second) for first, second in zip(*runs))
+    assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
 
 
 @pytest.mark.parametrize("setting", [{"n_episodes": 0}, {"max_steps": 0}])

@@ -10,13 +10,13 @@ from torch import Tensor
 from dpo_notes.maths.f_divergence import f_divergence_score
 from dpo_notes.maths.loss_family import kto_loss
 from dpo_notes.maths.losses import dpo_loss
-from dpo_notes.training.losses_by_name import LOSSES, NamedLoss
+from dpo_notes.training.preference_loss import LOSSES, PreferenceLoss
 from dpo_notes.worlds.finite.two_answers import expected_loss, expected_push
 
 PairLoss = Callable[..., Tensor]
 
 
-def _of_logratios(named: NamedLoss) -> PairLoss:
+def _of_logratios(named: PreferenceLoss) -> PairLoss:
     """The loss as a function of log-ratios; one without a reference gets log pi = log-ratio + log(1/2)."""
     if named.needs_reference:
         return named.function

@@ -59,7 +59,12 @@ class FittedRewards(NamedTuple):
         """Move points and bars to these rewards and standard errors; the axes cut them off at the edges."""
         rows = range(len(rewards))
         self.points.set_data(rewards.tolist(), list(rows))
-        ends = zip((rewards - STANDARD_ERRORS * errors).tolist(), (rewards + STANDARD_ERRORS * errors).tolist(), rows)
+        ends = zip(
+            (rewards - STANDARD_ERRORS * errors).tolist(),
+            (rewards + STANDARD_ERRORS * errors).tolist(),
+            rows,
+            strict=True,
+        )
         self.bars.set_segments([[(low, row), (high, row)] for low, high, row in ends])
 
     def hide(self) -> None:

@@ -65,7 +65,7 @@ def noise_pool(updates: int) -> tuple[np.ndarray, np.ndarray, float]:
     is that of the move "right" at the start, onto the broom.
     """
     logits = torch.zeros_like(WORLD.rewards)
-    for logits in learn(WORLD, generator=torch.Generator().manual_seed(0), updates=updates):
+    for logits in learn(WORLD, generator=torch.Generator().manual_seed(0), updates=updates):  # noqa: B007  the last one
         pass
     generator = torch.Generator().manual_seed(1)
     first, second = [], []

@@ -23,7 +23,7 @@ from dpo_notes.teaching.live import Explorer
 from dpo_notes.teaching.live_loop import LiveLoop
 from dpo_notes.teaching.tokens import drawable
 from dpo_notes.training.config import DPOConfig
-from dpo_notes.training.losses_by_name import LOSSES
+from dpo_notes.training.preference_loss import LOSSES
 
 MOMENTS = 40  # of a run on the website, besides its end
 LOOK_EVERY = 20  # steps between two looks at the held-out pairs
@@ -142,7 +142,6 @@ class LiveTraining(Explorer):
             self.config,
             beta=self.settings["beta"],
             learning_rate=self.settings["learning_rate"],
-            reduction=loss.reduction,
             cache_reference=False,  # scoring all of it at once would block the buttons
         )
         self.policy = frozen_copy(self.model).requires_grad_()

@@ -15,7 +15,7 @@ from dpo_notes.pairs.encode import encode_pairs
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
-from dpo_notes.training.losses_by_name import NamedLoss
+from dpo_notes.training.preference_loss import PreferenceLoss
 
 HELD_OUT_BATCH = 20  # pairs scored at once: less work than a training step
 Scores = Float[Tensor, "2 batch"]  # log-probabilities of the chosen and the rejected responses, in nats
@@ -29,7 +29,7 @@ def live_rows(
     tokenizer: PreTrainedTokenizerBase,
     config: DPOConfig,
     *,
-    loss: NamedLoss,
+    loss: PreferenceLoss,
     every: int,
 ) -> Iterator[Row]:
     """The rows of `train_dpo`, and rows on `held_out` pairs: at step 0, after every `every` steps and after the last.
@@ -41,7 +41,7 @@ def live_rows(
     Raises the errors of `train_dpo` at the first row.
     """
     fed = reference if loss.needs_reference else None
-    training = train_dpo(policy, fed, pairs, tokenizer, config, loss_fn=loss.function)
+    training = train_dpo(policy, fed, pairs, tokenizer, config, loss=loss)
     encoded = encode_pairs(tokenizer, held_out, max_length=config.max_length)
     batches = [
         collate_pairs([encoded[number] for number in numbers])

@@ -52,7 +52,7 @@ def sample_episodes(
         action = torch.multinomial(policy[state], 1, generator=generator).squeeze(1)
         steps.append((state, action, world.rewards[state, action], ~world.terminal[state]))
         state = world.next_state[state, action]
-    states, actions, rewards, mask = (torch.stack(column, dim=1) for column in zip(*steps))
+    states, actions, rewards, mask = (torch.stack(column, dim=1) for column in zip(*steps, strict=True))
     return Episodes(states, actions, rewards, mask, finished=world.terminal[state])
 
 
