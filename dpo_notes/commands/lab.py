@@ -2,15 +2,15 @@
 
 examples:
   dpo-notes lab
-      the notebooks in my_notebooks/, where they are yours to change
+      copies the notebooks to my_notebooks/, where you can change them, and opens that folder
   dpo-notes lab ~/dpo
-      in a folder of your choice
+      the same in a folder of your choice
   dpo-notes lab --no-browser --port 9000
-      words that begin with - go to JupyterLab
+      options go to JupyterLab
   dpo-notes lab --here
-      the originals, for those who write them
+      opens the originals, for authors
 
-No file of yours is ever written over: where the notebooks are newer than your copy, the new edition is laid beside it.
+It never overwrites a file of yours. If a notebook is newer than your copy, the new edition is saved beside it.
 """
 
 import argparse
@@ -25,15 +25,15 @@ COPIED = ("[0-9]*.ipynb", "[a-z]*/[0-9]*.ipynb", "*.md")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """All words but a folder at the beginning go to JupyterLab, options and --help too."""
-    parser.prefix_chars = "\0"  # so that argparse takes no word for an option of its own
+    """The first word may be a folder or --here; all others go to JupyterLab, including options and --help."""
+    parser.prefix_chars = "\0"  # so that argparse treats nothing as an option of ours
     parser.add_argument(
         "arguments", nargs="*", metavar="FOLDER | --here | word", help="where to, and what JupyterLab gets"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Open JupyterLab on a copy of the notebooks, with this Python as their kernel; returns when it is shut down."""
+    """Open JupyterLab on a copy of the notebooks, with this Python as their kernel; returns when it shuts down."""
     if not NOTEBOOKS.is_dir():
         raise InputError(f"no notebooks in {NOTEBOOKS}; expected a whole clone of the repository, or the wheel")
     if find_spec("jupyterlab") is None:
@@ -46,17 +46,17 @@ def run(args: argparse.Namespace) -> int:
     else:
         named = bool(words) and not words[0].startswith("-")
         folder = lay_out(Path(words.pop(0)) if named else WORK / "my_notebooks")
-    from jupyterlab.labapp import main  # within this process, so that Ctrl-C and its question reach JupyterLab alone
+    from jupyterlab.labapp import main  # in this process, so that only JupyterLab handles Ctrl-C
 
     main([str(folder), *words])
     return 0
 
 
 def lay_out(path: Path) -> Path:
-    """The folder at `path` with a copy of every notebook; says what was copied. Files that are there stay as they are.
+    """Copy every notebook that the folder at `path` lacks; returns the folder. Existing files are never changed.
 
-    The folder's marker holds the checksum of each edition that was laid there. Where the original has changed since, the
-    new edition is laid beside the copy, as NAME.newer.ipynb. Raises InputError for a folder that is not empty and not ours.
+    The folder's marker holds the checksum of each edition that was copied. If the original has changed since, the new
+    edition is saved beside the copy as NAME.newer.ipynb. Raises InputError for a folder that is neither empty nor ours.
     """
     from dpo_notes.training.folder_marker import Marker, read_marker, sha256, write_marker
     from dpo_notes.training.output_folder import take_folder
@@ -75,7 +75,7 @@ def lay_out(path: Path) -> Path:
             beside = _free(target, edition)
             if not beside.exists():
                 _copy(source, beside)
-            print(f"{name} has a newer edition, which is laid beside your copy: {beside.name}")
+            print(f"{name}: there is a newer edition, saved beside your copy as {beside.name}")
     write_marker(folder, Marker("lab", editions))
     print(f"{folder}: {copied} files copied from {NOTEBOOKS}" if copied else f"{folder}: your copy of the notebooks")
     return folder

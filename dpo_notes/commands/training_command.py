@@ -4,12 +4,10 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -24,6 +22,7 @@ from dpo_notes.pairs.embedded import EMBEDDED
 from dpo_notes.pairs.harmless import for_terminal
 from dpo_notes.training.checkpoint import check_run_folder
 from dpo_notes.training.device import from_main_process, process_state
+from dpo_notes.training.identity import versions
 from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.training.step import TrainingDiverged
 
@@ -80,7 +79,6 @@ def command_line(words: Sequence[str]) -> str:
 
 def write_config(folder: Path, words: Sequence[str], args: argparse.Namespace, config, **facts: object) -> None:
     """Write config.json: the command, every setting and the versions, all that is needed to repeat the run."""
-    packages = ("dpo-notes", "torch", "transformers", "accelerate", "tokenizers", "numpy")
     record = {
         "command": command_line(words),
         "model": args.model,
@@ -91,7 +89,7 @@ def write_config(folder: Path, words: Sequence[str], args: argparse.Namespace, c
         "processes": process_state().num_processes,
         "device": str(process_state().device),
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": versions(),
     }
     with replaced_file(folder / "config.json") as aside:
         aside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -22,10 +22,15 @@ class Source:
 def show_source(thing: Callable | type) -> Source:
     """The code of a function or class, with its file and line and without its docstring, which `help` shows."""
     thing = inspect.unwrap(thing)
+    file = Path(inspect.getsourcefile(thing)).resolve()
     lines, first = inspect.getsourcelines(thing)
+    if inspect.isclass(thing):  # from Python 3.13 on, inspect leaves a class's decorators out
+        text = file.read_text(encoding="utf-8")
+        (node,) = (node for node in ast.parse(text).body if getattr(node, "name", None) == thing.__name__)
+        first = min(part.lineno for part in (node, *node.decorator_list))
+        lines = text.splitlines(keepends=True)[first - 1 : node.end_lineno]
     source = textwrap.dedent("".join(lines))
-    place = Path(inspect.getsourcefile(thing)).resolve().relative_to(ROOT).as_posix()
-    return Source(f"# {place}, from line {first}\n{without_docstring(source)}")
+    return Source(f"# {file.relative_to(ROOT).as_posix()}, from line {first}\n{without_docstring(source)}")
 
 
 def without_docstring(source: str) -> str:

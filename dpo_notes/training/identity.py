@@ -1,6 +1,8 @@
 """The identity of a run: we resume its last checkpoint only if none of this has changed."""
 
 import hashlib
+import importlib.metadata
+import platform
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -9,10 +11,17 @@ from functools import partial
 import torch
 from transformers import PreTrainedModel
 
+PACKAGES = ("dpo-notes", "torch", "transformers", "accelerate", "tokenizers", "numpy")
 SHOWN, LONGEST = 5, 200  # differences in a message, and characters of a value: a file may contain anything
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 100
 SHORT.maxlist = SHORT.maxtuple = 20
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that a run depends on, each with its version; torch's says for which device it was built."""
+    found = {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+    return found | {"torch": torch.__version__}
 
 
 def run_identity(config: object, **facts: object) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Losses of comparisons with what each must be fed: the table of names, and `PreferenceLoss` for one of your own."""
+"""Losses of comparisons and the log-probabilities that each one takes: the table of names, and `PreferenceLoss` for your own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -60,10 +60,10 @@ LOSSES: dict[str, PreferenceLoss] = {
 
 
 def preference_loss(loss: str | PreferenceLoss | Callable[..., Tensor]) -> PreferenceLoss:
-    """The loss with what it is fed: by its name in `LOSSES`, as it is, or by a function.
+    """The `PreferenceLoss` for a name of `LOSSES`, for a function, or for itself.
 
-    A function of the package, or a `partial` of one, is fed as its entry in the table says; any other function gets summed
-    log-ratios (`PreferenceLoss` says otherwise). Raises InputError that lists the names for any other name.
+    A function of the package, or a `partial` of one, takes what its entry in the table says. Any other function takes summed
+    log-ratios; if yours does not, pass a `PreferenceLoss`. Raises InputError, listing the names, for an unknown name.
     """
     if isinstance(loss, PreferenceLoss):
         return loss
@@ -79,5 +79,5 @@ def _bare(function: Callable) -> Callable:
     return _bare(function.func) if isinstance(function, partial) else function
 
 
-# What the package's own functions are fed; one of them has no name of its own.
+# What the package's own functions take; plain CPO has no name of its own.
 _FED = {_bare(entry.function): entry for entry in LOSSES.values()} | {loss_family.cpo_loss: LOSSES["cpo"]}

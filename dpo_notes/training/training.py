@@ -1,4 +1,4 @@
-"""A training run as its caller holds it: rows to come, and a word for those who forget to ask for them."""
+"""A training run that its caller drives: each row is trained when it is asked for."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,7 @@ from dpo_notes.maths.rows import Row
 
 
 class Training(Iterator[Row]):
-    """The rows of a training run, one an optimizer step. Each is trained when it is asked for; before, nothing has happened.
-
-    Iterate over it, or call `finish`.
-    """
+    """The rows of a training run, one per optimizer step. Nothing is trained until you iterate over it or call `finish`."""
 
     def __init__(self, rows: Iterator[Row]):
         self._rows, self._begun = rows, False
@@ -19,11 +16,11 @@ class Training(Iterator[Row]):
         return next(self._rows)
 
     def finish(self) -> list[Row]:
-        """Train to the end; all rows that were still to come."""
+        """Train to the end; returns the remaining rows."""
         return list(self)
 
     def close(self) -> None:
-        """End the run here; the model stays as the last step left it."""
+        """Stop here; the model keeps the weights of the last step."""
         self._rows.close()
 
     def __repr__(self) -> str:

@@ -73,7 +73,7 @@ def test_a_newer_edition_is_laid_beside_and_named_once(originals, tmp_path, caps
         lab.lay_out(mine)
         assert name in capsys.readouterr().out
         lab.lay_out(mine)
-        assert "laid beside" not in capsys.readouterr().out
+        assert "saved beside" not in capsys.readouterr().out
         assert (mine / name).read_text() == edition and (mine / "00_start_here.ipynb").read_text() == answers
     assert len(list(mine.glob("*.ipynb"))) == 3
 

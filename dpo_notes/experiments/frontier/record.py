@@ -1,7 +1,6 @@
 """The record of a frontier: all results, and everything needed to reproduce them, in one JSON file."""
 
 import datetime
-import importlib.metadata
 import json
 import os
 import platform
@@ -13,9 +12,8 @@ from dpo_notes.experiments.frontier.folder import JobFolder
 from dpo_notes.experiments.frontier.plan import FrontierConfig, jobs_of
 from dpo_notes.experiments.frontier.setting import load_setting
 from dpo_notes.maths.best_of_n import best_of_n_kl_bound
+from dpo_notes.training.identity import versions
 from dpo_notes.training.output_folder import replaced_file
-
-PACKAGES = ("dpo-notes", "torch", "transformers", "accelerate", "tokenizers", "numpy")
 
 Record = dict[str, object]
 
@@ -44,8 +42,7 @@ def circumstances(command: str) -> Record:
         "command": command,
         "date": datetime.date.today().isoformat(),
         "machine": {"processor": _processor(), "cores": os.cpu_count()},
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": versions(),
     }
 
 
