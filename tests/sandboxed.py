@@ -17,9 +17,9 @@ def tried(call, *arguments):
 """
 
 
-def run(*cells: str, seconds: float = 40, memory: int = 2**30, hidden: tuple = ()) -> Outcome:
+def run(*cells: str, seconds: float = 40, memory: int = 2**30, hidden: tuple = (), **more: object) -> Outcome:
     paper = Submission("eve", "eve.ipynb", "00", tuple((str(k), cell) for k, cell in enumerate((START, *cells))))
-    return run_submission(paper, exercises_of("00"), Limits(seconds=seconds, memory=memory), hidden=hidden)
+    return run_submission(paper, exercises_of("00"), Limits(seconds=seconds, memory=memory, **more), hidden=hidden)
 
 
 def values(said: Outcome) -> dict[str, object]:

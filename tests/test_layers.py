@@ -9,22 +9,8 @@ import pytest
 from dpo_notes.places import PACKAGE
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
-ROOMS = [
-    "places",
-    "maths",
-    "worlds",
-    "pairs",
-    "language",
-    "training",
-    "experiments",
-    "plots",
-    "teaching",
-    "lessons",
-    "grading",
-    "commands",
-    "cli",
-    "__main__",
-]  # each uses those before it
+ROOMS = ["places", "maths", "worlds", "pairs", "language", "training", "experiments"]  # each uses those before it
+ROOMS += ["plots", "teaching", "lessons", "grading", "commands", "cli", "__main__"]
 FIRST_ROOM = dict.fromkeys(("transformers", "tokenizers", "safetensors", "accelerate", "datasets"), "pairs")
 FIRST_ROOM |= {"huggingface_hub": "pairs", "torch": "maths"}
 DRAWING = {"matplotlib": ("plots", "teaching", "lessons"), "ipywidgets": ("teaching", "lessons")}

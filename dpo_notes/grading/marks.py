@@ -1,10 +1,12 @@
 """Marks: the package's own checkers judge the answers of a returned notebook."""
 
+import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from statistics import median
 
 from dpo_notes.grading.answers import received
 from dpo_notes.grading.run_submission import Limits, Outcome, run_submission
@@ -12,6 +14,7 @@ from dpo_notes.grading.submissions import Submission
 from dpo_notes.teaching.checking import NOT_TRIED, RIGHT, Exercise, exercises_of, verdict
 
 WRONG = "wrong"
+PEERS, SLOWER, LEAST, FOREVER = 3, 10, 30.0, float("inf")  # the limit: SLOWER times the median of PEERS, or LEAST
 MARKS = {RIGHT: "right", NOT_TRIED: "not tried"}  # every other verdict is wrong
 
 
@@ -43,17 +46,22 @@ def mark_all(
     """The marked submissions, in order; `at_once` of them run at the same time and share the threads."""
     # PyTorch's threads spin while they wait: with more threads than cores, a notebook makes hardly any progress.
     limits = replace(limits, threads=max(1, limits.threads // at_once))
+    # Mixed, so that a class's endless notebooks are not all started before the others have shown their pace.
+    order, pace = sorted(range(len(found)), key=lambda k: k * 0.618 % 1), defaultdict(list)
     with ThreadPoolExecutor(at_once) as workers:
-        yield from workers.map(partial(mark, limits=limits, hidden=hidden), found)
+        marked = {k: workers.submit(mark, found[k], limits, pace[found[k].number], hidden=hidden) for k in order}
+        yield from (marked[k].result() for k in range(len(found)))
 
 
-def mark(submission: Submission, limits: Limits, *, hidden: Sequence[Path] = ()) -> Marked:
-    """One marked submission. If anything goes wrong, a remark says what; other submissions are not affected."""
+def mark(submission: Submission, limits: Limits, pace: list[float], *, hidden: Sequence[Path] = ()) -> Marked:
+    """One marked submission; `pace` holds the seconds that others of its notebook took. What goes wrong is a remark."""
     exercises = exercises_of(submission.number)
     outcome, remark = Outcome(finished=True), submission.problem
     if exercises and not submission.problem:
         try:
-            outcome = run_submission(submission, exercises, limits, hidden=hidden)
+            start, slow = time.monotonic(), lambda: max(LEAST, SLOWER * median(pace)) if len(pace) >= PEERS else FOREVER
+            outcome = run_submission(submission, exercises, replace(limits, patience=slow), hidden=hidden)
+            pace += [time.monotonic() - start] * outcome.finished
             remark = _remark(outcome)
         except Exception as error:  # noqa: BLE001  one notebook must not end the marking of a class
             outcome, remark = Outcome(), f"could not be run: {type(error).__name__}: {error}"

@@ -22,12 +22,11 @@ from dpo_notes.grading.submissions import Submission
 from dpo_notes.teaching.checking import Exercise
 
 MAX_OUTPUT = 4 * 2**20  # bytes in all from a notebook's process
-STARTING = 120  # seconds that the process gets before that, to load torch
+STARTING, WATCHED_EVERY = 120, 0.02  # seconds: to load torch before the notebook's time begins; between two looks
 THREADS = 48  # for one notebook besides PyTorch's; the solution of 09 has 10 in all
 LEAST_FREE = 2**28  # bytes of memory that must remain free on the machine
 LINES = 10_000  # of the output that we read; an answer is one line
 FILES, FILE_SIZE = 256, 128 * 2**20  # open files, and bytes in one file
-WATCHED_EVERY = 0.02  # seconds
 WORDS = ("-m", "dpo_notes.grading.notebook_process")
 ENVIRONMENT = {"MPLBACKEND": "agg", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONDONTWRITEBYTECODE": "1"}
 ENVIRONMENT |= {"OMP_WAIT_POLICY": "PASSIVE"}  # waiting threads leave the processor to others
@@ -54,13 +53,14 @@ class Outcome:
 class Limits:
     """Limits for one notebook. seconds: wall-clock time. memory: bytes in all its processes, after loading the package.
 
-    threads: PyTorch's. unconfined: run it without the sandbox.
+    threads: PyTorch's. unconfined: run it without the sandbox. patience: seconds too, asked again while it runs.
     """
 
     seconds: float
     memory: int
     threads: int = 1
     unconfined: bool = False
+    patience: Callable[[], float] = field(default=lambda: math.inf, compare=False)
 
 
 def run_submission(
@@ -111,18 +111,19 @@ def _read(process: subprocess.Popen, output: bytearray) -> None:
 
 def _watch(process: subprocess.Popen, output: bytearray, tree: list[psutil.Process], limits: Limits) -> str:
     """Wait until a notebook's processes, `tree`, end or exceed a limit; returns why we must end them, or ""."""
-    top, end, allowed = psutil.Process(process.pid), time.monotonic() + STARTING, math.inf
+    top, since, allowed = psutil.Process(process.pid), time.monotonic(), math.inf
     while process.poll() is None:
         tree[:] = _tree(top)
         threads, memory = _usage(tree)
         if allowed == math.inf and output:  # "ready": the package is loaded, and no line of the notebook has run
-            end, allowed = time.monotonic() + limits.seconds, memory + limits.memory
+            since, allowed = time.monotonic(), memory + limits.memory
             _limit(tree[-1], limits)
             _send(process, b"go\n")
         if len(output) > MAX_OUTPUT:
             return "stopped: its answers are larger than any exercise needs"
-        if time.monotonic() > end:
-            return "stopped: out of time"
+        most = STARTING if allowed == math.inf else min(limits.seconds, limits.patience())
+        if time.monotonic() - since > most:
+            return f"stopped: out of time after {most:.0f} seconds"
         if threads > THREADS + 4 * limits.threads:
             return "stopped: more threads than any exercise needs"
         if memory > allowed:

@@ -13,10 +13,8 @@ from dpo_notes.teaching.checking import LESSONS
 
 STEM = re.compile(rf"(\d\d)_(?:{'|'.join(LESSONS.values())})")
 CHECK = re.compile(r"\bcheck\(\s*[\"'](\d\d)\.\d+[\"']")
-LARGEST = 16 * 2**20  # bytes of a notebook; the series has up to 0.8 MB
-LARGEST_CODE = 1_000_000  # characters of its code; the series has up to 24,509
-DEEPEST = 16  # nested folders
-MOST = 64  # notebooks in one student's folder
+LARGEST, LARGEST_CODE = 16 * 2**20, 1_000_000  # bytes of a notebook, characters of its code; ours: 0.8 MB, 24,509
+DEEPEST, MOST = 16, 64  # nested folders, notebooks in one student's folder
 
 
 @dataclass(frozen=True)

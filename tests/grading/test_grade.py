@@ -1,7 +1,9 @@
 """Returned notebooks are marked by the package, whatever they do: right, wrong, broken, endless and hostile ones."""
 
 import csv
+import math
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,35 @@ def test_notebooks_that_run_at_once_share_the_threads(monkeypatch, at_once, thre
     limits = Limits(seconds=9, memory=5, threads=8)
     list(mark_all([Submission("a", "a.ipynb", "00")], limits, at_once=at_once))
     assert given == [Limits(seconds=9, memory=5, threads=threads)]
+
+
+def test_a_notebook_may_take_ten_times_the_median_of_three_others_and_half_a_minute(monkeypatch):
+    heard = []
+
+    def run(paper, exercises, limits, **_):
+        heard.append(limits.patience())
+        time.sleep(0.05 if paper.number == "00" else 0)
+        return Outcome(finished=paper.who != "eve")
+
+    monkeypatch.setattr(marks, "run_submission", run)
+    papers = [Submission(who, f"{who}.ipynb", "00") for who in ("anna", "ben", "eve", "fay", "zoe")]
+    list(mark_all(papers, LIMITS))
+    assert heard[:3] == [math.inf] * 3 and heard[4] in (math.inf, 30.0)  # eve's, which did not end, does not count
+    monkeypatch.setattr(marks, "LEAST", 0.0)
+    pace = [0.2, 0.3, 0.9]
+    marks.mark(papers[0], LIMITS, pace)
+    assert heard[-1] == pytest.approx(3.0) and len(pace) == 4 and 0.05 < pace[3] < 5
+
+
+def test_submissions_start_in_a_mixed_order_and_are_marked_in_their_own(monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        marks, "run_submission", lambda paper, *_, **__: started.append(paper.who) or Outcome(finished=True)
+    )
+    papers = [Submission(f"{k:02}", f"{k:02}.ipynb", "00") for k in range(30)]
+    assert [one.submission for one in mark_all(papers, LIMITS)] == papers
+    assert sorted(started) == [paper.who for paper in papers]
+    assert max(int(who) for who in started[:3]) > 9 and started != sorted(started)
 
 
 def test_whatever_goes_wrong_with_one_notebook_stays_with_it(monkeypatch):

@@ -54,6 +54,13 @@ def test_what_it_takes_is_bounded_for_all_its_processes(name):
     assert time.monotonic() - start < 60
 
 
+def test_a_limit_that_shrinks_while_it_runs_ends_it():
+    """As when the others of its class turn out to need a tenth of the time."""
+    start = time.monotonic()
+    said = run("while True: pass", seconds=60, patience=lambda: 90 if time.monotonic() - start < 8 else 3)
+    assert said.stopped == "stopped: out of time after 3 seconds" and time.monotonic() - start < 40
+
+
 def processes_named(name: str) -> list[psutil.Process]:
     """All processes of that name which have not ended, wherever they belong."""
     found = []
