@@ -14,7 +14,7 @@ from dpo_notes.grading.submissions import Submission
 from dpo_notes.teaching.checking import NOT_TRIED, RIGHT, Exercise, exercises_of, verdict
 
 WRONG = "wrong"
-PEERS, SLOWER, LEAST, FOREVER = 3, 10, 30.0, float("inf")  # the limit: SLOWER times the median of PEERS, or LEAST
+PEERS, SLOWER, LEAST, FOREVER = 3, 10, 30.0, float("inf")  # a limit: SLOWER times the median of PEERS, or LEAST
 MARKS = {RIGHT: "right", NOT_TRIED: "not tried"}  # every other verdict is wrong
 
 
@@ -46,11 +46,9 @@ def mark_all(
     """The marked submissions, in order; `at_once` of them run at the same time and share the threads."""
     # PyTorch's threads spin while they wait: with more threads than cores, a notebook makes hardly any progress.
     limits = replace(limits, threads=max(1, limits.threads // at_once))
-    # Mixed, so that a class's endless notebooks are not all started before the others have shown their pace.
-    order, pace = sorted(range(len(found)), key=lambda k: k * 0.618 % 1), defaultdict(list)
+    pace = defaultdict(list)
     with ThreadPoolExecutor(at_once) as workers:
-        marked = {k: workers.submit(mark, found[k], limits, pace[found[k].number], hidden=hidden) for k in order}
-        yield from (marked[k].result() for k in range(len(found)))
+        yield from workers.map(lambda one: mark(one, limits, pace[one.number], hidden=hidden), found)
 
 
 def mark(submission: Submission, limits: Limits, pace: list[float], *, hidden: Sequence[Path] = ()) -> Marked:
