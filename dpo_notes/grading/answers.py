@@ -81,13 +81,9 @@ def received(report: object, *, asks_for_function: bool) -> object:
     """The answer in a report, ready for `verdict`. A function becomes one that replays its results."""
     if not isinstance(report, dict):
         return Other("an invalid report")
-    if "blank" in report:
-        return ...
-    if "value" in report:
-        return decode(report["value"])
-    if not asks_for_function:
-        return Other("a function")
-    return _replay(report)
+    if "blank" in report or "value" in report:
+        return ... if "blank" in report else decode(report["value"])
+    return _replay(report) if asks_for_function else Other("a function")
 
 
 def _replay(report: dict[str, object]) -> Callable:

@@ -36,8 +36,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # `input()` gets no answer
     for name, source in task["cells"]:
         result = shell.run_cell(source, store_history=False)
-        if not result.success:
-            error = result.error_before_exec or result.error_in_exec
+        if error := result.error_before_exec or result.error_in_exec:
             send(cell=name, error=encode(error)["other"])
     send(finished=True)
 

@@ -25,6 +25,7 @@ MAX_OUTPUT = 4 * 2**20  # bytes in all from a notebook's process
 STARTING, WATCHED_EVERY = 120, 0.02  # seconds: to load torch before the notebook's time begins; between two looks
 THREADS = 48  # for one notebook besides PyTorch's; the solution of 09 has 10 in all
 LEAST_FREE = 2**28  # bytes of memory that must remain free on the machine
+OUT_OF_TIME = "stopped: out of time"
 LINES = 10_000  # of the output that we read; an answer is one line
 FILES, FILE_SIZE = 256, 128 * 2**20  # open files, and bytes in one file
 WORDS = ("-m", "dpo_notes.grading.notebook_process")
@@ -123,7 +124,7 @@ def _watch(process: subprocess.Popen, output: bytearray, tree: list[psutil.Proce
             return "stopped: its answers are larger than any exercise needs"
         most = STARTING if allowed == math.inf else min(limits.seconds, limits.patience())
         if time.monotonic() - since > most:
-            return f"stopped: out of time after {most:.0f} seconds"
+            return f"{OUT_OF_TIME} after {most:.0f} seconds"
         if threads > THREADS + 4 * limits.threads:
             return "stopped: more threads than any exercise needs"
         if memory > allowed:

@@ -58,10 +58,7 @@ def why_not(hidden: Sequence[Path] = ()) -> str:
 def start(
     words: Sequence[str], *, environment: dict[str, str], hidden: Sequence[Path], stderr: int = subprocess.DEVNULL
 ) -> subprocess.Popen:
-    """Start Python with these arguments in the sandbox, with pipes; `hidden`: files and folders that it never sees.
-
-    Raises InputError if one of these contains Python or the package.
-    """
+    """Start Python in the sandbox, with pipes; it never sees `hidden`. Raises InputError if these hold the package."""
     reading = _call_filter()
     try:
         command = ["bwrap", *OPTIONS, "--new-session", "--clearenv", "--seccomp", str(reading), *_view(hidden)]

@@ -61,11 +61,8 @@ def submissions(folder: Path) -> list[Submission]:
 
 
 def _walk(top: Path) -> Iterator[tuple[Path, str]]:
-    """(path, "") of every notebook below `top`, and (path, problem) of each folder that we cannot read.
-
-    Without recursion, so that a thousand nested folders do no harm.
-    """
-    waiting = [top]
+    """(path, "") of every notebook below `top`, and (path, problem) of each folder that we cannot read."""
+    waiting = [top]  # no recursion: a thousand nested folders do no harm
     while waiting:
         place = waiting.pop()
         try:
