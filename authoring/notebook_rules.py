@@ -133,7 +133,9 @@ def explorers(page: Page) -> Complaints:
     if len(page.explorer_cells) < EXPLORERS:
         yield page.cells[0].id, f"{len(page.explorer_cells)} explorers; expected at least {EXPLORERS}"
     for cell in page.explorer_cells:
-        if not any("image/png" in output.get("data", {}) for output in cell.outputs):
+        if cell.execution_count is None:
+            yield cell.id, "the explorer has not been executed: `python run.py notebooks NOTEBOOK` leaves its picture"
+        elif not any("image/png" in output.get("data", {}) for output in cell.outputs):
             yield cell.id, "the explorer leaves no picture: make it and show it as the last expression of one cell"
 
 

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 from notebook_page import Page
 
-from dpo_notes.cli import parser
+from dpo_notes.cli import main, parser
 from dpo_notes.places import NOTEBOOKS, ROOT
 from dpo_notes.training.preference_loss import LOSSES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+NOTEBOOKS_IN_ORDER = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
+TEACHING = (NOTEBOOKS / "TEACHING.md").read_text(encoding="utf-8")
+NUMBER_WORDS = dict(enumerate(("Ten", "Eleven", "Twelve", "Thirteen", "Fourteen", "Fifteen", "Sixteen", "Seventeen",
+                               "Eighteen", "Nineteen", "Twenty"), start=10))  # fmt: skip
 
 
 @pytest.mark.parametrize("page", ["README.md", "data/README.md", "notebooks/README.md"])
@@ -30,9 +34,12 @@ def test_every_command_of_the_readme_parses():
         parser().parse_args(command.split())
 
 
-def test_the_readme_names_every_loss_and_no_other():
+def test_the_losses_of_the_readme_exist_and_its_word_lists_them_all(capsys):
     (row,) = re.findall(r"^\| `--loss` \| (.*) \|$", README, re.MULTILINE)
-    assert set(re.findall(r"`([^`]+)`", row)) == set(LOSSES)
+    *names, asking = re.findall(r"`([^`]+)`", row)
+    assert names and set(names) <= set(LOSSES)
+    assert main(["train", *asking.split()]) != 0
+    assert capsys.readouterr().err.strip().endswith(f"expected one of {', '.join(LOSSES)}")
 
 
 def test_the_map_names_every_room_and_no_other():
@@ -50,17 +57,39 @@ def test_the_map_names_every_room_and_no_other():
     assert drawn == {"run.py", *(folder.split("/")[0] for folder in folders if folder), *rooms}
 
 
+def lists_of_the_series() -> dict[str, tuple[list[str], list[str]]]:
+    """For each place that lists the notebooks: which ones it has, and which ones it should have."""
+    names = [notebook.stem for notebook in NOTEBOOKS_IN_ORDER]
+    numbers = [name[:2] for name in names]
+    weeks = re.search(r"^## Six weeks$(.*?)^## ", TEACHING, re.MULTILINE | re.DOTALL)[1]
+    (chart,) = (
+        cell.source for cell in Page(NOTEBOOKS_IN_ORDER[0]).cells if cell.source.startswith("### Map of the series")
+    )
+    return {
+        "README's table": (re.findall(r"^\| \d\d \| \[.*\]\(notebooks/(.*)\.ipynb\) \|", README, re.MULTILINE), names),
+        "the map of notebook 00": (re.findall(r"^\| \d\d \| \[.*?\]\((.*?)\.ipynb\) \|", chart, re.MULTILINE), names[1:]),
+        "TEACHING's table of minutes": (sorted(re.findall(r"\| (\d\d) [^|]+\| \d+ \| \d+ (?=\|)", TEACHING)), numbers),
+        "TEACHING's six weeks": (re.findall(r"\d\d", " ".join(re.findall(r"^\| \d \| ([\d, ]+) \|", weeks, re.MULTILINE))), numbers),
+        "TEACHING's plan (**NN Title**)": (re.findall(r"^\*\*(\d\d) ", TEACHING, re.MULTILINE), numbers),
+    }  # fmt: skip
+
+
 def test_the_series_is_told_as_it_stands_in_the_folder():
-    """In README's table, in TEACHING's first words and its plan for each, and at the end of each notebook the next one."""
-    notebooks = sorted(NOTEBOOKS.glob("[0-9]*.ipynb"))
-    names = [notebook.name for notebook in notebooks]
-    assert re.findall(r"^\| \d\d \| \[.*\]\(notebooks/(.*\.ipynb)\) \|", README, re.MULTILINE) == names
-    teaching = (NOTEBOOKS / "TEACHING.md").read_text(encoding="utf-8")
-    assert f"{ {13: 'Thirteen', 14: 'Fourteen'}[len(names)] } notebooks" in teaching
-    assert re.findall(r"^\*\*(\d\d) ", teaching, re.MULTILINE) == [name[:2] for name in names]
-    for notebook, following in pairwise(notebooks):
-        (end,) = (cell.source for cell in Page(notebook).cells if cell.source.startswith("## Next"))
-        assert f"]({following.name})" in end, notebook.name
+    """In README, in TEACHING, on the map of notebook 00, and at the end of each notebook the next one."""
+    wrong = []
+    for place, (listed, wanted) in lists_of_the_series().items():
+        wrong += [f"{place} lacks {name}" for name in wanted if name not in listed]
+        wrong += [f"{place} has {name}, which is no notebook" for name in listed if name not in wanted]
+        if sorted(listed) == sorted(wanted) != listed:
+            wrong += [f"{place} has another order than the notebooks"]
+    count = NUMBER_WORDS.get(len(NOTEBOOKS_IN_ORDER), str(len(NOTEBOOKS_IN_ORDER)))
+    if f"\n{count} notebooks" not in TEACHING:
+        wrong += [f"TEACHING does not begin with '{count} notebooks'"]
+    for notebook, following in pairwise(NOTEBOOKS_IN_ORDER):
+        ends = [cell.source for cell in Page(notebook).cells if cell.source.startswith("## Next")]
+        if f"]({following.name})" not in "".join(ends):
+            wrong += [f"the Next of {notebook.stem} lacks {following.name}"]
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 def test_the_python_example_trains(tmp_path, monkeypatch, new_tiny_model, tiny_tokenizer):

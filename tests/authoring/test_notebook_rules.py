@@ -166,6 +166,10 @@ def twice_executed(notebook):
     notebook.cells[1].execution_count = 7
 
 
+def never_executed(notebook):
+    cell_of(notebook, "explorer").update(execution_count=None, outputs=[])
+
+
 def widget_state(notebook):
     notebook.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
 
@@ -214,6 +218,7 @@ FAULTS = [
     ("pictures", edit("notice", "## Notice", '## Notice\n\n<img src="solutions" alt="">'), "no alternative text"),
     ("explorers", edit("explorer", "NextToken(model)", "model"), "0 explorers"),
     ("explorers", output("explorer"), "leaves no picture"),
+    ("explorers", never_executed, "the explorer has not been executed"),
     ("predictions", without("guess-4", "beside-4"), "1 predictions"),
     ("predictions", without("beside-4"), "1 shown beside"),
     ("predictions", output("guess-4"), "the prediction is not shown"),

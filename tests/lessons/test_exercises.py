@@ -26,18 +26,36 @@ def test_numbers_are_those_of_their_notebook_in_order_from_1():
 
 @pytest.mark.parametrize("number", NOTEBOOKS)
 def test_a_notebook_asks_for_exactly_the_exercises_of_its_file(number):
+    assert number in LESSONS, f"{number} has no line in LESSONS (dpo_notes/teaching/checking.py)"
     asked = list(checks(Page(NOTEBOOKS[number])))
     assert asked == [exercise.number for exercise in exercises_of(number)]
     assert len(asked) >= 4
 
 
 def test_notebooks_solutions_and_lessons_have_the_same_names():
-    """01_language_models.ipynb, twice, and lessons/language_models."""
-    assert {number: path.stem[3:] for number, path in NOTEBOOKS.items()} == LESSONS
-    assert {path.name for path in NOTEBOOKS.values()} == {
-        path.name for path in places.NOTEBOOKS.glob("solutions/*.ipynb")
-    }
-    assert {path.parent.name for path in places.PACKAGE.glob("lessons/*/__init__.py")} == set(LESSONS.values())
+    """01_language_models.ipynb, twice, and lessons/language_models with its two files."""
+    wrong = [
+        f"{number} of LESSONS (dpo_notes/teaching/checking.py) is no notebook" for number in LESSONS.keys() - NOTEBOOKS
+    ]
+    for number, path in NOTEBOOKS.items():
+        lesson = path.stem[3:]
+        if number not in LESSONS:
+            wrong += [f"{number} has no line in LESSONS (dpo_notes/teaching/checking.py)"]
+        elif LESSONS[number] != lesson:
+            wrong += [
+                f"{number} is {LESSONS[number]!r} in LESSONS (dpo_notes/teaching/checking.py); expected {lesson!r}"
+            ]
+        if not (path.parent / "solutions" / path.name).exists():
+            wrong += [f"{number} has no solutions: notebooks/solutions/{path.name}"]
+        for file in ("__init__.py", "exercises.py"):
+            if not (places.PACKAGE / "lessons" / lesson / file).exists():
+                wrong += [f"{number} has no dpo_notes/lessons/{lesson}/{file}"]
+    notebooks = {path.name for path in NOTEBOOKS.values()}
+    extra = [path for path in places.NOTEBOOKS.glob("solutions/*.ipynb") if path.name not in notebooks]
+    rooms = {path.stem[3:] for path in NOTEBOOKS.values()}
+    extra += [path.parent for path in places.PACKAGE.glob("lessons/*/__init__.py") if path.parent.name not in rooms]
+    wrong += [f"{path} belongs to no notebook" for path in extra]
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 @each_exercise
