@@ -179,7 +179,7 @@ def test_pairs_do_not_mix(name):
 @pytest.mark.parametrize("side", [1, -1])
 def test_log_ratios_of_ten_thousand_stay_finite_in_float32(name, side):
     """Or those up to which the loss's docstring says that it is finite."""
-    size = side * FINITE_TO.get(name, 1e4)
+    size = side * float(FINITE_TO.get(name, 1e4))
     inputs = torch.tensor([size], requires_grad=True), torch.tensor([-size], requires_grad=True)
     loss = WITH_REFERENCE[name](*inputs, beta=1.0)
     gradients = grad(loss.sum(), inputs)
