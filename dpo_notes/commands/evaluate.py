@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if reference.get_input_embeddings().weight.shape[0] != policy.get_input_embeddings().weight.shape[0]:
         raise InputError(f"{args.model} and {args.reference} embed different numbers of tokens; expected one tokenizer")
     batches = in_order_of_length([len(pair) for pair in encoded], config.batch_size)
-    referenced = ReferencedPairs(encoded, reference, accelerator, config, reduction="sum", batches=batches)
+    referenced = ReferencedPairs(encoded, policy, reference, accelerator, config, reduction="sum", batches=batches)
     metrics = evaluate_pairs(policy, referenced, batches, config, LOSSES["dpo"])
     best = best_accuracy(pairs)
     if best is not None:

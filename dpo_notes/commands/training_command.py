@@ -23,6 +23,7 @@ from dpo_notes.pairs.harmless import for_terminal
 from dpo_notes.training.checkpoint import check_run_folder
 from dpo_notes.training.device import from_main_process, process_state
 from dpo_notes.training.identity import versions
+from dpo_notes.training.memory import OutOfMemory
 from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.training.step import TrainingDiverged
 
@@ -119,6 +120,8 @@ def carry_out(
         code, message = 130, f"stopped; {go_on}"
     except (TrainingDiverged, InputError) as error:  # not bad input: that raises before the first row
         code, message = 1, f"dpo-notes: {for_terminal(str(error))}. {INTACT}; a lower learning rate may help."
+    except OutOfMemory as error:
+        code, message = 1, f"dpo-notes: {error}. {INTACT}"
     except OSError as error:
         fixed = f"{INTACT}; once this is fixed, {go_on}"
         code, message = 1, f"dpo-notes: cannot write: {for_terminal(str(error))}. {fixed}"

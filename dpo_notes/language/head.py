@@ -1,14 +1,21 @@
-"""The output head, which scores every word of the vocabulary: how to run it at a few positions only."""
+"""The output head, which scores every word of the vocabulary: how to run it at a few positions only, and exactly."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
+from dpo_notes.maths.chunked_logps import chunked_picked_logps
 from dpo_notes.maths.lean_logps import lean_picked_logps
 from dpo_notes.maths.logps import picked_logps
+
+# Model types whose head is a matrix, with nothing before or after it. A test compares each with its own logits.
+PLAIN = ("gemma", "gpt2", "gpt_neox", "llama", "mistral", "qwen2", "qwen3")
+FULL = (torch.float32, torch.float64)
 
 
 def predicted_logps(
@@ -16,34 +23,45 @@ def predicted_logps(
 ) -> Float[Tensor, " tokens"]:
     """Log-probability of each of `tokens`, in nats, as predicted at position `index` of the model's flattened `inputs`.
 
-    Only for models that do nothing to the logits after the head. No other position passes through the head. On a CPU
-    the logits are not even kept (`lean_picked_logps`); under autocast, where matrices are multiplied in bfloat16, and
-    on other devices they are.
+    No other position passes through the head. If it is a plain matrix, the logits are not even kept:
+    `lean_picked_logps` on a CPU in full precision, `chunked_picked_logps` elsewhere.
     """
-    if not _allows_lean(unwrapped(model)):
+    if not _is_plain(unwrapped(model)):
         with head_sees_only(model, index):
             return picked_logps(model(**inputs, use_cache=False).logits, tokens)
+
+    def logps(states: Tensor) -> Tensor:
+        states, dtype = states.flatten(0, 1)[index], _factors(states)
+        with torch.autocast(states.device.type, enabled=False):
+            if states.device.type == "cpu" and dtype in FULL:
+                return lean_picked_logps(states, head.weight, tokens)
+            return chunked_picked_logps(states, head.weight, tokens, dtype=dtype)
+
     head = unwrapped(model).get_output_embeddings()
-    head.forward = lambda states: lean_picked_logps(states.flatten(0, 1)[index], head.weight, tokens)
-    try:
+    with _forward_of(head, logps):
         return model(**inputs, use_cache=False).logits
-    finally:
-        del head.forward  # the class has its own
 
 
 @contextmanager
 def head_sees_only(model: nn.Module, index: Int[Tensor, " tokens"]) -> Iterator[None]:
     """While open, the model's output head gets only the positions `index` of its flattened input.
 
-    We use a hook on the head, so that the model's own forward runs unchanged, with whatever it does after the head and
-    under any wrapper for several processes.
+    Whatever the model does after the head stays as it is. Under autocast a plain head multiplies rounded numbers, but
+    its sums are not rounded (see `chunked_picked_logps`).
     """
     head = unwrapped(model).get_output_embeddings()
-    hook = head.register_forward_pre_hook(lambda head, inputs: (inputs[0].flatten(0, 1)[index],))
-    try:
+    own = head.forward
+
+    def logits(states: Tensor) -> Tensor:
+        states, dtype = states.flatten(0, 1)[index], _factors(states)
+        if type(head) is not nn.Linear or dtype in FULL:
+            return own(states)
+        with torch.autocast(states.device.type, enabled=False):
+            bias = None if head.bias is None else head.bias.float()
+            return F.linear(states.to(dtype).float(), head.weight.to(dtype).float(), bias)
+
+    with _forward_of(head, logits):
         yield
-    finally:
-        hook.remove()
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -51,11 +69,26 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return getattr(model, "module", model)
 
 
-def _allows_lean(model: nn.Module) -> bool:
+def _is_plain(model: PreTrainedModel) -> bool:
     head = model.get_output_embeddings()
-    return (
-        head.bias is None
-        and head.weight.device.type == "cpu"
-        and head.weight.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled("cpu")
-    )
+    plain = type(head) is nn.Linear and head.bias is None and not (head._forward_hooks or head._forward_pre_hooks)
+    return plain and model.config.model_type in PLAIN
+
+
+def _factors(states: Tensor) -> torch.dtype:
+    """The precision in which the head's factors are multiplied: autocast's, or that of the states."""
+    device = states.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else states.dtype
+
+
+@contextmanager
+def _forward_of(head: nn.Module, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """While open, the head computes `function`, and the model's own forward runs unchanged around it."""
+    before = vars(head).get("forward")
+    head.forward = function
+    try:
+        yield
+    finally:
+        del head.forward  # the class has its own
+        if before is not None:
+            head.forward = before

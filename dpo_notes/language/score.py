@@ -7,11 +7,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.head import head_sees_only, unwrapped
+from dpo_notes.language.gpt2_by_hand import can_do_by_hand, token_logps_by_hand
+from dpo_notes.language.head import head_sees_only, predicted_logps, unwrapped
 from dpo_notes.language.load import context_length
-from dpo_notes.language.packed import can_pack, pack_pairs, packed_token_logps
+from dpo_notes.language.packed import PackedPairs, in_rows, pack_pairs
+from dpo_notes.language.packed_forward import can_pack, packed_token_logps
+from dpo_notes.language.segments import has_flash_attention, with_segments
 from dpo_notes.maths.errors import InputError
-from dpo_notes.maths.logps import picked_logps, sequence_logps, token_logps
+from dpo_notes.maths.logps import sequence_logps, token_logps
 from dpo_notes.pairs.batches import Batch, collate_pairs, in_order_of_length
 from dpo_notes.pairs.encode import EncodedPair, encode_pairs
 from dpo_notes.pairs.load import PreferencePair
@@ -44,13 +47,34 @@ def pair_logps(
 ) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
     """(chosen, rejected) response log-probabilities, in nats, in the fastest way known to work for the model.
 
-    Packed (`packed.py`) if possible, else padded (`batch_logps`); both equal the readable way.
+    All ways equal the readable one.
     """
     inner = unwrapped(model)
-    if not can_pack(inner):
-        return batch_logps(model, collate_pairs(pairs).to(inner.device), reduction=reduction)
-    packed = pack_pairs(pairs).to(inner.device)
-    chosen, rejected = sequence_logps(*packed_token_logps(model, packed), reduction=reduction).chunk(2)
+    half = torch.is_autocast_enabled(inner.device.type) or inner.dtype in (torch.bfloat16, torch.float16)
+    return laid_out_logps(model, lay_out_pairs(model, pairs, half=half), reduction=reduction)
+
+
+def lay_out_pairs(model: nn.Module, pairs: Sequence[EncodedPair], *, half: bool) -> PackedPairs | Batch:
+    """The pairs as tensors, still on the CPU: packed (`packed.py`) if the model can be, else padded.
+
+    half: whether the model will compute in half precision, for which a GPU has a faster attention.
+    """
+    inner = unwrapped(model)
+    if not can_pack(inner, longest=max(map(len, pairs))):
+        return collate_pairs(pairs)
+    packed = pack_pairs(pairs)
+    return with_segments(packed) if half and not inner.training and has_flash_attention(inner.device) else packed
+
+
+def laid_out_logps(
+    model: nn.Module, pairs: PackedPairs | Batch, *, reduction: str = "sum"
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """`pair_logps` of pairs that are laid out. Packed, plain GPT-2 on a CPU is computed by hand."""
+    pairs = pairs.to(unwrapped(model).device)
+    if isinstance(pairs, Batch):
+        return batch_logps(model, pairs, reduction=reduction)
+    token_logps = token_logps_by_hand if can_do_by_hand(model, pairs) else packed_token_logps
+    chosen, rejected = sequence_logps(*in_rows(token_logps(model, pairs), pairs), reduction=reduction).chunk(2)
     return chosen, rejected
 
 
@@ -80,7 +104,7 @@ def batch_logps(
 def response_token_logps(model: nn.Module, batch: Batch) -> Float[Tensor, "rows time"]:
     """Log-probability of each response token, in nats, indexed like `batch.input_ids`; 0 outside the responses."""
     tokens = batch.input_ids.flatten()[batch.response_index]
-    return at_responses(picked_logps(response_logits(model, batch), tokens), batch)
+    return at_responses(predicted_logps(model, batch.response_index - 1, tokens, input_ids=batch.input_ids), batch)
 
 
 def at_responses(values: Float[Tensor, " tokens *each"], batch: Batch) -> Float[Tensor, "rows time *each"]:

@@ -27,27 +27,34 @@ def lean_picked_logps(
 class _LeanPickedLogps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, states: Tensor, head: Tensor, tokens: Tensor) -> Tensor:
-        exponentials, picked, top = _exponentials(states, head, tokens)
-        total = exponentials.sum(dim=1)
-        ctx.save_for_backward(states, head, tokens, total)
-        ctx.exponentials = exponentials
-        return picked - top - total.log()
+        ctx.save_for_backward(states, head, tokens)
+        logps, ctx.kept = lean_forward(states, head, tokens)
+        return logps
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        states, head, tokens, total = ctx.saved_tensors
-        exponentials, ctx.exponentials = ctx.exponentials, None  # they are overwritten below
-        if exponentials is None:  # a second backward through a graph that was kept
-            exponentials, *_ = _exponentials(states, head, tokens)
-        of_logits = exponentials.mul_((-grad / total)[:, None])
-        of_logits[torch.arange(len(tokens), device=tokens.device), tokens] += grad
-        return of_logits @ head, of_logits.T @ states, None
+        kept, ctx.kept = ctx.kept, None  # it is overwritten
+        if kept is None:  # a second backward through a graph that was kept
+            _, kept = lean_forward(*ctx.saved_tensors)
+        return *lean_backward(grad, kept, *ctx.saved_tensors), None
 
 
-def _exponentials(states: Tensor, head: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """exp(logits - their maximum), the picked logits, and the maxima."""
+def lean_forward(states: Tensor, head: Tensor, tokens: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """(log-probabilities, (exp(logits - their maximum), sums of these)); arguments as in `lean_picked_logps`."""
     logits = states @ head.T
     picked = logits.gather(1, tokens[:, None]).squeeze(1)
     top = logits.amax(dim=1)
-    return logits.sub_(top[:, None]).exp_(), picked, top
+    exponentials = logits.sub_(top[:, None]).exp_()
+    total = exponentials.sum(dim=1)
+    return picked - top - total.log(), (exponentials, total)
+
+
+def lean_backward(
+    grad: Tensor, kept: tuple[Tensor, Tensor], states: Tensor, head: Tensor, tokens: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradients of states and head. `kept` comes from `lean_forward`, and is overwritten."""
+    exponentials, total = kept
+    of_logits = exponentials.mul_((-grad / total)[:, None])
+    of_logits[torch.arange(len(tokens), device=tokens.device), tokens] += grad
+    return of_logits @ head, of_logits.T @ states

@@ -27,6 +27,10 @@ class Batch:
         moved = {name: getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__}
         return replace(self, **moved)
 
+    def pin_memory(self) -> "Batch":
+        """The same batch in memory from which a GPU copies while it computes."""
+        return replace(self, **{name: getattr(self, name).pin_memory() for name in self.__dataclass_fields__})
+
 
 def collate_pairs(pairs: Sequence[EncodedPair]) -> Batch:
     """B encoded pairs as 2B rows: the chosen responses, then the rejected ones in the same order."""

@@ -103,8 +103,8 @@ class RunFolder:
         """Save a checkpoint, and remove all but the last two."""
         if self.path is None:
             return
-        tensors = state_tensors(self._parameters(model), optimizer)
-        if self.accelerator.is_main_process:
+        if self.accelerator.is_main_process:  # every process holds all of it, and one copy on the host is enough
+            tensors = state_tensors(self._parameters(model), optimizer)
             place = self.checkpoints / f"step-{step:08d}"
             write_checkpoint(place, tensors, step=step, identity=self.identity)
             for old in checkpoints_in(self.checkpoints)[KEPT_CHECKPOINTS:]:

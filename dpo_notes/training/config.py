@@ -24,7 +24,7 @@ class DPOConfig:
     weight_decay: float = 0.0  # AdamW's, on matrices; the reference already holds the policy in place
     max_grad_norm: float = 1.0  # L2 norm to which the gradient is clipped
     max_length: int = 512  # tokens of prompt and response; at most the model's context
-    precision: str = "auto"  # "fp32", "bf16", or "auto": bf16 on a GPU that has it, fp32 elsewhere
+    precision: str = "auto"  # "fp32", "bf16", "fp16", or "auto": on a GPU bf16, or fp16 without it; fp32 elsewhere
     cache_reference: bool = True  # score the reference once before training; False: at every step
     eval_every: int = 0  # optimizer steps between evaluations; 0: only before the first and after the last
     eval_samples: int = 64  # prompts answered by the policy at an evaluation, for KL and length; 0: none
@@ -54,7 +54,7 @@ def check_loop_settings(config: object, *, least: Mapping[str, int] | None = Non
         check_positive("weight_decay (if not 0)", config.weight_decay)
     if config.seed >= SEEDS:
         raise InputError(f"seed is {config.seed}; expected less than {SEEDS}")
-    check_choice("precision", getattr(config, "precision", "fp32"), choices=("auto", "fp32", "bf16"))
+    check_choice("precision", getattr(config, "precision", "fp32"), choices=("auto", "fp32", "bf16", "fp16"))
 
 
 def check_rounds_settings(config: object, *, least: Mapping[str, int]) -> None:

@@ -1,12 +1,13 @@
 """The device of a run, its processes and its precision."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import GradientAccumulationPlugin, broadcast_object_list
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin, broadcast_object_list
 
 from dpo_notes.maths.errors import InputError
 
@@ -52,14 +53,38 @@ def new_accelerator() -> Accelerator:
     precisions, and no model is left with a changed forward.
     """
     process_state()
-    return Accelerator(mixed_precision="no", gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1))
+    # cuDNN plans its attention anew for every shape, which takes near a second, and our shapes change at every step.
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    return Accelerator(
+        mixed_precision="no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)],
+    )
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """A context that multiplies matrices in the precision of a DPOConfig; weights stay in float32.
+    """A context that multiplies matrices in the precision of a DPOConfig; weights stay in float32."""
+    half = half_precision(device, precision)
+    return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
 
-    `precision`: "fp32", "bf16", or "auto", which is bf16 on a GPU that has it and fp32 elsewhere.
+
+def half_precision(device: torch.device, precision: str) -> torch.dtype | None:
+    """The type of the factors in matrix products, None for float32.
+
+    `precision`: "fp32", "bf16", "fp16", or "auto": on a GPU bf16, or fp16 if it has no bf16; fp32 elsewhere. Losses in
+    fp16 must be scaled (`OptimizerStep`).
     """
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    enabled = able if precision == "auto" else precision == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    if precision == "auto" and device.type == "cuda":
+        precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+
+
+@contextmanager
+def rounded_products() -> Iterator[None]:
+    """While open, an NVIDIA GPU rounds the factors of float32 products to 10 bits (TF32), which is much faster."""
+    setting = torch.backends.cuda.matmul
+    before, setting.allow_tf32 = setting.allow_tf32, True
+    try:
+        yield
+    finally:
+        setting.allow_tf32 = before

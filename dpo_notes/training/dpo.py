@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dpo_notes.language.load import context_length
-from dpo_notes.language.score import pair_logps
+from dpo_notes.language.head import unwrapped
+from dpo_notes.language.score import laid_out_logps
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import preference_metrics
 from dpo_notes.maths.rows import Row
@@ -23,7 +24,7 @@ from dpo_notes.training.epochs import EpochSteps, train_epochs
 from dpo_notes.training.evaluate import Judge, on_policy_metrics
 from dpo_notes.training.identity import data_digest, function_name, run_identity, shapes_digest, weights_digest
 from dpo_notes.training.preference_loss import PreferenceLoss, preference_loss
-from dpo_notes.training.reference import ReferencedPairs
+from dpo_notes.training.reference import ReferencedPairs, Scored
 from dpo_notes.training.training import Training
 
 
@@ -89,47 +90,48 @@ def train_dpo(
         if reference is not None:
             reference.to(accelerator.device).eval()
         first_epoch = [microbatch for step in range(1, steps.per_epoch + 1) for microbatch in steps[step]]
-        train_set = ReferencedPairs(
-            encoded, reference, accelerator, config, reduction=loss.reduction, batches=first_epoch
-        )
+        how = {"reduction": loss.reduction}
+        train_set = ReferencedPairs(encoded, policy, reference, accelerator, config, **how, batches=first_epoch)
         eval_batches = in_order_of_length([len(pair) for pair in eval_encoded], config.batch_size)
-        eval_set = ReferencedPairs(
-            eval_encoded, reference, accelerator, config, reduction=loss.reduction, batches=eval_batches
-        )
+        eval_set = ReferencedPairs(eval_encoded, policy, reference, accelerator, config, **how, batches=eval_batches)
+        if reference is not None and config.cache_reference:
+            reference.to("cpu")  # it has said what it thinks of all pairs; only evaluations ask it again
 
-        def share(model: nn.Module, numbers: list[int], whole: list[int]) -> dict[str, Tensor]:
-            per_pair = pair_metrics(model, train_set, numbers, config, loss)
+        def share(model: nn.Module, batch: Scored, whole: list[int]) -> dict[str, Tensor]:
+            per_pair = pair_metrics(model, train_set, batch, config, loss)
             return {name: values.sum() / len(whole) for name, values in per_pair.items()}
 
         def evaluate(model: nn.Module) -> Row:
             row = evaluate_pairs(model, eval_set, eval_batches, config, loss)
             if prompts:
+                place = None if reference is None else reference.device
                 row |= on_policy_metrics(  # in float32, whatever the precision of training
                     accelerator.unwrap_model(model),
-                    reference,
+                    None if reference is None else reference.to(accelerator.device),
                     tokenizer,
                     prompts,
                     max_new_tokens=min(max_length // 2, max(len(pair.chosen) for pair in eval_encoded)),
                     generator=torch.Generator().manual_seed(config.seed),  # always the same: less noise
                     judge=judge,
                 )
+                if reference is not None:
+                    reference.to(place)
             return row
 
         held_out = evaluate if eval_encoded else None
-        yield from train_epochs(
-            policy, tokenizer, steps, config, pairs=pairs, folder=folder, share=share, evaluate=held_out
-        )
+        how = {"folder": folder, "share": share, "evaluate": held_out, "prepare": train_set.prepare}
+        yield from train_epochs(policy, tokenizer, steps, config, pairs=pairs, **how)
 
     return Training(loop())
 
 
 def pair_metrics(
-    model: nn.Module, pairs: ReferencedPairs, numbers: Sequence[int], config: DPOConfig, loss: PreferenceLoss
+    model: nn.Module, pairs: ReferencedPairs, batch: Scored, config: DPOConfig, loss: PreferenceLoss
 ) -> dict[str, Tensor]:
-    """Each numbered pair's "loss", "rewards/…" and "logps/…"; only "loss" carries a gradient."""
-    encoded, reference_chosen, reference_rejected = pairs.batch(numbers)
+    """The "loss", "rewards/…" and "logps/…" of each pair in a batch of `pairs`; only "loss" carries a gradient."""
+    reference_chosen, reference_rejected = pairs.reference_logps(batch)
     with autocast(reference_chosen.device, config.precision):
-        chosen, rejected = pair_logps(model, encoded, reduction=pairs.reduction)
+        chosen, rejected = laid_out_logps(model, batch.pairs, reduction=pairs.reduction)
     logratios = chosen - reference_chosen, rejected - reference_rejected
     return {
         "loss": loss.function(*logratios, beta=config.beta),
@@ -147,10 +149,12 @@ def evaluate_pairs(
     config: DPOConfig,
     loss: PreferenceLoss,
 ) -> Row:
-    """The means of `pair_metrics` over all batches (lists of pair numbers). Every process computes all of it."""
+    """The means of `pair_metrics` over all batches (lists of pair numbers), which the processes share among them."""
+    accelerator, inner = pairs.accelerator, unwrapped(model)  # no gradient: nothing for a wrapper to do
+    ours = batches[accelerator.process_index :: accelerator.num_processes]
     totals: dict[str, Tensor] = {}
-    for numbers in batches:
-        for name, values in pair_metrics(model, pairs, numbers, config, loss).items():
+    for numbers in ours or batches[:1]:
+        for name, values in pair_metrics(inner, pairs, pairs.prepare(numbers), config, loss).items():
             totals[name] = totals.get(name, 0) + values.sum()
-    count = sum(map(len, batches))
-    return dict(zip(totals, (torch.stack(list(totals.values())) / count).tolist(), strict=True))
+    sums = accelerator.reduce(torch.stack(list(totals.values())) * bool(ours), "sum")
+    return dict(zip(totals, (sums / sum(map(len, batches))).tolist(), strict=True))

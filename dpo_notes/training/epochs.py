@@ -1,9 +1,12 @@
 """The training loop of DPO, reward model and fine-tuning: epochs over fixed examples, one optimizer step at a time."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -11,8 +14,12 @@ from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
+from dpo_notes.training.device import half_precision
+from dpo_notes.training.memory import memory_in_one_line
 from dpo_notes.training.order import Step, epoch_steps
 from dpo_notes.training.step import OptimizerStep, TrainingDiverged
+
+Given, Made = TypeVar("Given"), TypeVar("Made")
 
 
 class EpochSteps:
@@ -45,18 +52,20 @@ def train_epochs(
     *,
     pairs: Sequence[PreferencePair],
     folder: RunFolder,
-    share: Callable[[nn.Module, list[int], list[int]], dict[str, Tensor]],
+    share: Callable[[nn.Module, object, list[int]], dict[str, Tensor]],
     evaluate: Callable[[nn.Module], Row] | None,
+    prepare: Callable[[list[int]], object] = lambda numbers: numbers,
 ) -> Iterator[Row]:
     """Train `model` in place; yields one row per step, and with `evaluate` one at step 0, before any training.
 
-    `share(model, numbers, whole)` returns what the examples `numbers` add to the means over all examples `whole` of the
-    step, as OptimizerStep takes it. `evaluate(model)` returns the held-out metrics; we prefix their names with "eval/".
-    Both get the model as prepared by Accelerate. `config` holds the settings that DPOConfig also has; `pairs` are what
-    the numbers refer to.
+    `share(model, prepare(numbers), whole)` returns what the examples `numbers` add to the means over all examples
+    `whole` of the step, as OptimizerStep takes it; `prepare` must not depend on the model, since a GPU's next batch is
+    prepared while it computes. `evaluate(model)` returns the held-out metrics; we prefix their names with "eval/". Both
+    get the model as prepared by Accelerate. `config` holds the settings that DPOConfig also has; `pairs` are what the
+    numbers refer to.
     Rows hold "step", "epoch", what `share` returns, "grad_norm", "learning_rate" and "pairs_per_second". They and the
     checkpoints go to `folder`, which also says where to resume. Raises TrainingDiverged if the loss is not finite; the
-    message names the pairs of that step: by their place in the file, or counted from 1.
+    message names the pairs of that step: by their place in the file, or counted from 1. Raises OutOfMemory.
     """
     model.eval()  # evaluation mode turns dropout off; gradients flow as in training mode
     accelerator = folder.accelerator
@@ -68,23 +77,29 @@ def train_epochs(
         warmup_steps=round(config.warmup_fraction * steps.total),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
+        scaled=half_precision(accelerator.device, config.precision) == torch.float16,
     )
 
     def held_out() -> Row:
-        return {f"eval/{name}": value for name, value in evaluate(take_step.model).items()}
+        with memory_in_one_line("an evaluation"):
+            return {f"eval/{name}": value for name, value in evaluate(take_step.model).items()}
+
+    def ours(step: int) -> list[object]:
+        return [prepare(numbers) for numbers in steps[step][accelerator.process_index :: accelerator.num_processes]]
 
     done = folder.restore(take_step.model, take_step.optimizer.optimizer, last_step=steps.total)
     if done is None:
         done = 0
         if evaluate is not None:
             yield folder.write_row({"step": 0, "epoch": 0.0} | held_out())
-    for step in range(done + 1, steps.total + 1):
-        started = time.perf_counter()
-        microbatches = steps[step]
-        whole = [number for microbatch in microbatches for number in microbatch]
-        ours = microbatches[accelerator.process_index :: accelerator.num_processes]
+    started = time.perf_counter()
+    going_on = range(done + 1, steps.total + 1)
+    made = one_ahead(ours, going_on) if accelerator.device.type == "cuda" else map(ours, going_on)
+    for step, microbatches in zip(going_on, made, strict=True):
+        whole = [number for microbatch in steps[step] for number in microbatch]
         try:
-            metrics = take_step(step, ours, lambda numbers, whole=whole: share(take_step.model, numbers, whole))
+            with memory_in_one_line(f"step {step}"):
+                metrics = take_step(step, microbatches, lambda part, whole=whole: share(take_step.model, part, whole))
         except TrainingDiverged as error:
             held = "; ".join(pairs[number].place or f"pair {number + 1}" for number in sorted(whole))
             raise TrainingDiverged(f"{error}; the step held {held}") from error
@@ -97,4 +112,18 @@ def train_epochs(
         if last or (config.checkpoint_every and step % config.checkpoint_every == 0):
             folder.save(take_step.model, take_step.optimizer.optimizer, step)
         yield row
+        started = time.perf_counter()
     folder.save_model(take_step.model, tokenizer)
+
+
+def one_ahead(make: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+    """make(item) for each item in order, the next one made in another thread while the caller works with this one."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = None
+        for item in items:
+            begun = thread.submit(make, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = begun
+        if waiting is not None:
+            yield waiting.result()

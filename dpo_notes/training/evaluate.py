@@ -17,6 +17,7 @@ from dpo_notes.maths.policy_gradient import kl_k1, kl_k2, kl_k3
 from dpo_notes.pairs.batches import collate
 from dpo_notes.pairs.encode import encode_prompts
 from dpo_notes.pairs.tokenizing import texts_of
+from dpo_notes.training.device import rounded_products
 
 ROWS_PER_FORWARD = 8
 # judge(prompts, responses): named values for each response, such as `reviews.judge`.
@@ -54,7 +55,8 @@ def respond(
     max_new_tokens = min(max_new_tokens, context_length(policy) - 1)
     prompt_ids = encode_prompts(tokenizer, prompts, max_length=context_length(policy) - max_new_tokens)
     eos_id = tokenizer.eos_token_id
-    response_ids = sample_ids(policy, prompt_ids, eos_id=eos_id, generator=generator, max_new_tokens=max_new_tokens)
+    with rounded_products():  # samples need not be exact; what is computed from them is
+        response_ids = sample_ids(policy, prompt_ids, eos_id=eos_id, generator=generator, max_new_tokens=max_new_tokens)
     texts = texts_of(tokenizer, response_ids)
     return Responses(prompts, texts, prompt_ids, response_ids)
 

@@ -41,7 +41,7 @@ class RewardModelConfig:
     weight_decay: float = 0.0  # AdamW's, on matrices
     max_grad_norm: float = 1.0  # L2 norm to which the gradient is clipped
     max_length: int = 512  # tokens of prompt and response; at most the model's context
-    precision: str = "auto"  # "fp32", "bf16", or "auto": bf16 on a GPU that has it, fp32 elsewhere
+    precision: str = "auto"  # "fp32", "bf16", "fp16", or "auto": on a GPU bf16, or fp16 without it; fp32 elsewhere
     eval_every: int = 0  # optimizer steps between evaluations; 0: only before the first and after the last
     checkpoint_every: int = 100  # optimizer steps between checkpoints, where there is a folder for them
     seed: int = 0  # of the order of pairs

@@ -166,7 +166,9 @@ def test_it_has_one_process_and_can_start_no_other():
             f"check('00.3', [{clone}, libc.syscall(435, 0, 0)])",
         )
     )
-    assert found == {"00.1": ["PermissionError"] * 4 + [True], "00.2": "PermissionError", "00.3": [-1, -1]}
+    forkpty = found["00.1"].pop(2)
+    assert forkpty in ("PermissionError", "FileNotFoundError")  # newer Pythons open a terminal first, and there is none
+    assert found == {"00.1": ["PermissionError"] * 3 + [True], "00.2": "PermissionError", "00.3": [-1, -1]}
 
 
 def test_the_machines_devices_stay_as_they_are():

@@ -18,7 +18,7 @@ WRONG = {
     "weight_decay": [-0.1, math.nan, math.inf],
     "max_grad_norm": [0.0, math.nan, math.inf],
     "max_length": [1, 0, 64.0],
-    "precision": ["fp16", "float32", None],
+    "precision": ["half", "float32", None],
     "cache_reference": [0, "false", None],
     "eval_every": [-1, 0.5],
     "eval_samples": [-1, None],

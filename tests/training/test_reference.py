@@ -25,12 +25,17 @@ class Setting:
 
     def referenced(self, **changes) -> ReferencedPairs:
         settings = {
+            "policy": self.reference,
             "reference": self.reference,
             "config": DPOConfig(),
             "reduction": "sum",
             "batches": BATCHES,
         } | changes
         return ReferencedPairs(self.encoded, accelerator=new_accelerator(), **settings)
+
+
+def logps(referenced: ReferencedPairs, numbers: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    return referenced.reference_logps(referenced.prepare(numbers))
 
 
 @pytest.fixture
@@ -47,34 +52,34 @@ def test_any_batch_gets_what_the_reference_says_of_its_pairs_by_the_readable_rou
 ):
     config = DPOConfig(cache_reference=cache_reference)
     with torch.no_grad():
-        pairs, chosen, rejected = nine.referenced(config=config, reduction=reduction).batch(numbers)
+        scores = logps(nine.referenced(config=config, reduction=reduction), numbers)
+        pairs = [nine.encoded[number] for number in numbers]
         by_hand = batch_logps_readable(nine.reference, collate_pairs(pairs), reduction=reduction)
-    torch.testing.assert_close((chosen, rejected), by_hand, rtol=1e-5, atol=0)
-    assert pairs == [nine.encoded[number] for number in numbers]
+    torch.testing.assert_close(scores, by_hand, rtol=1e-5, atol=0)
 
 
 def test_the_cache_holds_the_scores_of_the_very_batches_it_was_given(nine):
     """Bit by bit: the policy's first scores of the same batches then differ by exactly 0."""
     cached, live = nine.referenced(), nine.referenced(config=DPOConfig(cache_reference=False))
     for numbers in BATCHES:
-        for ours, theirs in zip(cached.batch(numbers)[1:], live.batch(numbers)[1:], strict=True):
+        for ours, theirs in zip(logps(cached, numbers), logps(live, numbers), strict=True):
             assert torch.equal(ours, theirs)
 
 
 def test_the_cache_is_as_precise_as_the_reference(nine):
     precise = frozen_copy(nine.reference).double()
     cached, live = (nine.referenced(reference=precise, config=DPOConfig(cache_reference=on)) for on in (True, False))
-    for ours, theirs in zip(cached.batch(BATCHES[0])[1:], live.batch(BATCHES[0])[1:], strict=True):
+    for ours, theirs in zip(logps(cached, BATCHES[0]), logps(live, BATCHES[0]), strict=True):
         assert ours.dtype == torch.float64
         assert torch.equal(ours, theirs)
 
 
 def test_a_cached_reference_is_not_asked_again_and_a_live_one_is(nine):
     cached, live = nine.referenced(), nine.referenced(config=DPOConfig(cache_reference=False))
-    before = [pairs.batch([0])[1] for pairs in (cached, live)]
+    before = [logps(pairs, [0])[0] for pairs in (cached, live)]
     with torch.no_grad():
         nine.reference.lm_head.weight.mul_(2)
-    after = [pairs.batch([0])[1] for pairs in (cached, live)]
+    after = [logps(pairs, [0])[0] for pairs in (cached, live)]
     assert torch.equal(before[0], after[0])
     assert not torch.equal(before[1], after[1])
 
@@ -82,7 +87,7 @@ def test_a_cached_reference_is_not_asked_again_and_a_live_one_is(nine):
 def test_the_reference_gets_no_gradient_even_where_it_could(nine):
     nine.reference.requires_grad_(True)
     for cache_reference in (True, False):
-        _, chosen, rejected = nine.referenced(config=DPOConfig(cache_reference=cache_reference)).batch([0, 1])
+        chosen, rejected = logps(nine.referenced(config=DPOConfig(cache_reference=cache_reference)), [0, 1])
         assert not chosen.requires_grad
         assert not rejected.requires_grad
 
@@ -90,14 +95,14 @@ def test_the_reference_gets_no_gradient_even_where_it_could(nine):
 @pytest.mark.parametrize("cache_reference", [True, False])
 def test_without_a_reference_its_log_probabilities_count_as_0(nine, cache_reference):
     config = DPOConfig(cache_reference=cache_reference)
-    _, chosen, rejected = nine.referenced(reference=None, config=config).batch([0, 4, 1])
+    chosen, rejected = logps(nine.referenced(reference=None, config=config), [0, 4, 1])
     assert chosen.tolist() == rejected.tolist() == [0.0, 0.0, 0.0]
 
 
 def test_bf16_scores_are_rounded_and_near_those_of_fp32(nine):
     """bfloat16 has 8 bits: the sum over a response of some -100 nats moves by a little, and does move."""
     half, full = (nine.referenced(config=DPOConfig(precision=precision)) for precision in ("bf16", "fp32"))
-    rounded, exact = half.batch([0, 1])[1], full.batch([0, 1])[1]
+    rounded, exact = logps(half, [0, 1])[0], logps(full, [0, 1])[0]
     assert rounded.dtype == exact.dtype == torch.float32
     assert not torch.equal(rounded, exact)
     torch.testing.assert_close(rounded, exact, rtol=2e-2, atol=0)

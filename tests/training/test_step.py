@@ -8,6 +8,7 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import nn
 
+from dpo_notes.training import step as step_file
 from dpo_notes.training.device import new_accelerator
 from dpo_notes.training.step import OptimizerStep, TrainingDiverged
 
@@ -180,3 +181,62 @@ def test_an_accelerate_configuration_in_the_environment_changes_nothing(monkeypa
     assert take_step(1, [[3.0]], along(model))["grad_norm"] == pytest.approx(3.0)
     assert model.weight.item() == pytest.approx(1.9)
     assert take_step.accelerator.mixed_precision == "no"
+
+
+def test_a_gradient_that_overflows_float16_is_computed_again_with_half_the_scale():
+    """The largest number of float16 is 65,504: with scales from 65,536 down, a gradient of 3 first fits at 16,384."""
+    plain, scaled = linear(1.0), linear(1.0)
+    asked = []
+
+    def share(direction):
+        asked.append(direction)
+        return {"loss": _InHalf.apply(scaled.weight.sum(), direction)}
+
+    take_step = step_on(scaled, scaled=True)
+    row = take_step(1, [3.0], share)
+    assert asked == [3.0] * 3 and take_step.scale == 16384
+    expected = step_on(plain)(1, [[3.0]], along(plain))
+    assert row["grad_norm"] == pytest.approx(expected["grad_norm"]) == 3.0
+    torch.testing.assert_close(scaled.weight, plain.weight)
+
+
+def test_what_float16_would_round_to_0_counts_when_it_is_scaled():
+    """Its smallest number is 6e-8."""
+    plain, scaled = linear(1.0), linear(1.0)
+    assert step_on(plain)(1, [1e-8], lambda d: {"loss": _InHalf.apply(plain.weight.sum(), d)})["grad_norm"] == 0
+    row = step_on(scaled, scaled=True)(1, [1e-8], lambda d: {"loss": _InHalf.apply(scaled.weight.sum(), d)})
+    assert row["grad_norm"] == pytest.approx(1e-8, rel=0.01)
+
+
+def test_a_loss_that_is_not_finite_is_no_matter_of_scale():
+    model = linear(1.0)
+    take_step = step_on(model, scaled=True)
+    with pytest.raises(TrainingDiverged, match="^step 1: loss nan"):
+        take_step(1, [[0.0]], lambda _: {"loss": model.weight.sum() * math.nan})
+    with pytest.raises(TrainingDiverged, match="^step 2: loss .*, gradient norm inf"):
+        take_step(2, [[0.0]], lambda _: {"loss": broken_losses(model)["loss finite, gradient infinite"]})
+    assert take_step.scale == 1
+
+
+def test_the_scale_is_doubled_after_many_steps(monkeypatch):
+    monkeypatch.setattr(step_file, "STEPS_TO_DOUBLE", 2)
+    model = linear(1.0)
+    take_step = step_on(model, scaled=True)
+    scales = [take_step(step, [[0.5]], along(model)) and take_step.scale for step in (1, 2, 3, 4)]
+    assert scales == [2.0**16, 2.0**17, 2.0**17, 2.0**18]
+    unscaled = step_on(linear(1.0))
+    unscaled(2, [[0.5]], along(unscaled.model))
+    assert unscaled.scale == 1
+
+
+class _InHalf(torch.autograd.Function):
+    """The product of a number and a factor whose gradient passes through float16, as in a model of that precision."""
+
+    @staticmethod
+    def forward(ctx, number, factor):
+        ctx.factor = factor
+        return number * factor
+
+    @staticmethod
+    def backward(ctx, grad):
+        return (grad * ctx.factor).half().float(), None
