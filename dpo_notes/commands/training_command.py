@@ -23,7 +23,7 @@ from dpo_notes.pairs.harmless import for_terminal
 from dpo_notes.training.checkpoint import check_run_folder
 from dpo_notes.training.device import from_main_process, process_state
 from dpo_notes.training.identity import versions
-from dpo_notes.training.memory import OutOfMemory
+from dpo_notes.training.out_of_memory import OutOfMemory
 from dpo_notes.training.output_folder import replaced_file
 from dpo_notes.training.step import TrainingDiverged
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
 
 from dpo_notes.maths.chunked_logps import chunked_picked_logps
 from dpo_notes.maths.lean_logps import lean_picked_logps
@@ -26,9 +27,17 @@ def predicted_logps(
     No other position passes through the head. If it is a plain matrix, the logits are not even kept:
     `lean_picked_logps` on a CPU in full precision, `chunked_picked_logps` elsewhere.
     """
+    return output_and_logps(model, index, tokens, **inputs)[1]
+
+
+def output_and_logps(
+    model: nn.Module, index: Int[Tensor, " tokens"], tokens: Int[Tensor, " tokens"], **inputs: object
+) -> tuple[ModelOutput, Float[Tensor, " tokens"]]:
+    """`predicted_logps`, and the model's output, for what else is in it."""
     if not _is_plain(unwrapped(model)):
         with head_sees_only(model, index):
-            return picked_logps(model(**inputs, use_cache=False).logits, tokens)
+            output = model(**inputs, use_cache=False)
+        return output, picked_logps(output.logits, tokens)
 
     def logps(states: Tensor) -> Tensor:
         states, dtype = states.flatten(0, 1)[index], _factors(states)
@@ -39,7 +48,8 @@ def predicted_logps(
 
     head = unwrapped(model).get_output_embeddings()
     with _forward_of(head, logps):
-        return model(**inputs, use_cache=False).logits
+        output = model(**inputs, use_cache=False)
+    return output, output.logits
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dpo_notes.pairs.encode import EncodedPair
 
+
 @dataclass(frozen=True)
 class PackedPairs:
     """B pairs as one row: all prompts, then all chosen responses, then all rejected ones; every token once.
@@ -23,9 +24,13 @@ class PackedPairs:
 
     input_ids: Int[Tensor, "1 length"]  # of the tokens, unless the row is filled up (`Segments`)
     position_ids: Int[Tensor, "1 length"]
-    predicting_index: Int[Tensor, " response_tokens"]  # of the token before each response token, at which it is predicted
+    predicting_index: Int[
+        Tensor, " response_tokens"
+    ]  # of the token before each response token, at which it is predicted
     rows: Int[Tensor, "rows width"]  # the token at each place of the 2B rows, padded on the right; padding may be any
-    place: Int[Tensor, " tokens"]  # of each token in the flattened rows; of a prompt's, in the row of the chosen response
+    place: Int[
+        Tensor, " tokens"
+    ]  # of each token in the flattened rows; of a prompt's, in the row of the chosen response
     again: Int[Tensor, " prompt_tokens"]  # the places of the prompts' tokens in the rows of the rejected responses
     segments: "Segments | None" = None  # where attention works on segments instead of rows (segments.py)
 

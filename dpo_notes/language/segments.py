@@ -43,7 +43,11 @@ def with_segments(packed: PackedPairs, *, multiple: int = MULTIPLE) -> PackedPai
         query_starts=_starts(queries),
         key_starts=_starts(seen),
         own=torch.cat(
-            [torch.arange(prompt_tokens), index[packed.place[prompt_tokens:]], len(keys) - filling + torch.arange(filling)]
+            [
+                torch.arange(prompt_tokens),
+                index[packed.place[prompt_tokens:]],
+                len(keys) - filling + torch.arange(filling),
+            ]
         ),
         twice=torch.stack([index[packed.place[:prompt_tokens]], index[packed.again]]),
         longest_query=int(queries.max()),

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from dpo_notes.language.load import context_length
 from dpo_notes.language.head import unwrapped
+from dpo_notes.language.load import context_length
 from dpo_notes.language.score import laid_out_logps
 from dpo_notes.maths.errors import InputError
 from dpo_notes.maths.losses import preference_metrics

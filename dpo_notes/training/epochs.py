@@ -15,8 +15,8 @@ from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.load import PreferencePair
 from dpo_notes.training.checkpoint import RunFolder
 from dpo_notes.training.device import half_precision
-from dpo_notes.training.memory import memory_in_one_line
 from dpo_notes.training.order import Step, epoch_steps
+from dpo_notes.training.out_of_memory import memory_in_one_line
 from dpo_notes.training.step import OptimizerStep, TrainingDiverged
 
 Given, Made = TypeVar("Given"), TypeVar("Made")

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from dpo_notes.language.score import laid_out_logps, lay_out_pairs
 from dpo_notes.language.packed import PackedPairs
+from dpo_notes.language.score import laid_out_logps, lay_out_pairs
 from dpo_notes.pairs.batches import Batch
 from dpo_notes.pairs.encode import EncodedPair
 from dpo_notes.training.config import DPOConfig

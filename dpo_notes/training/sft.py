@@ -9,10 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from dpo_notes.language.head import predicted_logps
 from dpo_notes.language.load import context_length, frozen_copy
-from dpo_notes.language.score import response_logits
 from dpo_notes.maths.errors import InputError
-from dpo_notes.maths.logps import picked_logps
 from dpo_notes.maths.rows import Row
 from dpo_notes.pairs.batches import collate, in_order_of_length
 from dpo_notes.pairs.chat import render
@@ -126,9 +125,9 @@ def chosen_logps(model: nn.Module, pairs: Sequence[EncodedPair], config: SFTConf
     """Log-probability of every token of the chosen responses given the tokens before it, in nats, concatenated."""
     device = next(model.parameters()).device
     batch = collate([pair.prompt for pair in pairs], [pair.chosen for pair in pairs]).to(device)
+    tokens = batch.input_ids.flatten()[batch.response_index]
     with autocast(device, config.precision):
-        logits = response_logits(model, batch)  # only these positions go through the output head
-    return picked_logps(logits, batch.input_ids.flatten()[batch.response_index])
+        return predicted_logps(model, batch.response_index - 1, tokens, input_ids=batch.input_ids)
 
 
 @torch.no_grad()

@@ -5,9 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from dpo_notes.language.head import head_sees_only
+from dpo_notes.language.head import output_and_logps
 from dpo_notes.language.score import at_responses
-from dpo_notes.maths.logps import picked_logps
 from dpo_notes.pairs.batches import Batch
 
 WIDTH = 128  # of the hidden layer
@@ -36,9 +35,9 @@ class PolicyWithValue(nn.Module):
     def forward(self, batch: Batch) -> tuple[Float[Tensor, "rows time"], Float[Tensor, "rows time features"]]:
         """(log pi(y_t | s_t) in nats, V's input at s_t), indexed like `batch.input_ids`; 0 outside the responses."""
         before = batch.response_index - 1  # the position before a token predicts it
-        with head_sees_only(self.policy, before):
-            output = self.policy(input_ids=batch.input_ids, use_cache=False, output_hidden_states=True)
-        logps = picked_logps(output.logits, batch.input_ids.flatten()[batch.response_index])
+        tokens = batch.input_ids.flatten()[batch.response_index]
+        asked = {"input_ids": batch.input_ids, "output_hidden_states": True}
+        output, logps = output_and_logps(self.policy, before, tokens, **asked)
         states = [layer.detach().flatten(0, 1)[before] for layer in output.hidden_states]
         features = torch.cat([nn.functional.layer_norm(state, state.shape[-1:]) for state in states], dim=-1)
         return at_responses(logps, batch), at_responses(features, batch)

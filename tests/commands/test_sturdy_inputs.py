@@ -126,7 +126,7 @@ BAD_SETTINGS = {  # "…" stands for words that are left open
     "--set epochs": "--set epochs: expected FIELD=VALUE with one of the fields …",
     "--set epochs=1.5": "--set epochs=1.5: expected a whole number",
     "--set cache_reference=maybe": "--set cache_reference=maybe: expected true or false",
-    "--set precision=fp8": "precision is 'fp8'; expected one of auto, fp32, bf16",
+    "--set precision=fp8": "precision is 'fp8'; expected one of auto, fp32, bf16, fp16",
     "--resume": "--resume needs --output: …",
     "--model no/such/folder": "cannot load a model from no/such/folder: no such folder, and no hub name …",
     "--data no_such_file.jsonl": "'no_such_file.jsonl': no such file or folder; expected one, 'embedded' or a hub name",

@@ -97,7 +97,9 @@ def test_a_row_of_two_pairs_by_hand():
     assert packed.position_ids.tolist() == [[0, 1, 0, 2, 1, 2, 2, 3, 1]]
     assert packed.response_tokens.tolist() == [3, 7, 8, 4, 5, 9]
     assert packed.predicting_index.tolist() == [1, 2, 4, 1, 6, 2]
-    laid_out = packed.input_ids[0][packed.rows]  # [1 2 3 .] [6 7 8 .] [1 2 4 5] [6 9 . .]; padding repeats the first token
+    laid_out = packed.input_ids[0][
+        packed.rows
+    ]  # [1 2 3 .] [6 7 8 .] [1 2 4 5] [6 9 . .]; padding repeats the first token
     assert laid_out.tolist() == [[1, 2, 3, 1], [6, 7, 8, 1], [1, 2, 4, 5], [6, 9, 1, 1]]
     assert packed.place.tolist() == [0, 1, 4, 2, 5, 6, 10, 11, 13]
     assert packed.again.tolist() == [8, 9, 12]

@@ -16,7 +16,9 @@ from dpo_notes.pairs.batches import collate_pairs
 from dpo_notes.pairs.encode import EncodedPair
 
 
-def by_loop(query, key, value, query_starts, key_starts, longest_query, longest_keys, *, scale, window_size, enable_gqa):
+def by_loop(
+    query, key, value, query_starts, key_starts, longest_query, longest_keys, *, scale, window_size, enable_gqa
+):
     """varlen_attn: one segment after the other, causal, the last query aligned with the last key."""
     assert window_size == (-1, 0) and query_starts.dtype == key_starts.dtype == torch.int32
     seen = []
@@ -35,9 +37,7 @@ def kernel(monkeypatch) -> None:
 
 def test_the_segments_of_two_pairs_by_hand():
     """Prompts of 2 and 1 tokens, chosen responses of 1 and 2, rejected ones of 2 and 1, filled up from 9 to 12."""
-    plan = with_segments(
-        pack_pairs([EncodedPair((1, 2), (3,), (4, 5)), EncodedPair((6,), (7, 8), (9,))]), multiple=4
-    )
+    plan = with_segments(pack_pairs([EncodedPair((1, 2), (3,), (4, 5)), EncodedPair((6,), (7, 8), (9,))]), multiple=4)
     assert plan.input_ids.tolist() == [[1, 2, 6, 3, 7, 8, 4, 5, 9, 0, 0, 0]]
     assert plan.position_ids.tolist() == [[0, 1, 0, 2, 1, 2, 2, 3, 1, 0, 0, 0]]
     parts = plan.segments
@@ -90,7 +90,9 @@ def test_under_autocast_pairs_are_scored_by_segments(tiny_model, monkeypatch):
     monkeypatch.setattr(score, "has_flash_attention", lambda device: True)
     exact = torch.stack(pair_logps(tiny_model, PAIRS))
     called = []
-    monkeypatch.setattr(segments, "varlen_attn", lambda *args, **settings: called.append(1) or by_loop(*args, **settings))
+    monkeypatch.setattr(
+        segments, "varlen_attn", lambda *args, **settings: called.append(1) or by_loop(*args, **settings)
+    )
     with torch.autocast("cpu", torch.bfloat16):
         half = torch.stack(laid_out_logps(tiny_model, lay_out_pairs(tiny_model, PAIRS, half=True)))
     assert len(called) == 2  # one a layer

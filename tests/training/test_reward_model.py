@@ -227,7 +227,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(train, tin
     [
         *(("learning_rate", 0.0), ("max_grad_norm", math.inf), ("warmup_fraction", 1.0), ("weight_decay", -0.1)),
         *(("epochs", 0), ("batch_size", 0), ("accumulation_steps", 0), ("max_length", 1), ("eval_every", -1)),
-        *(("checkpoint_every", -1), ("seed", 2**32), ("precision", "fp16")),
+        *(("checkpoint_every", -1), ("seed", 2**32), ("precision", "half")),
     ],
 )
 def test_a_value_out_of_range_is_refused_in_one_line_that_names_it(field, value):

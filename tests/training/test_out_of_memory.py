@@ -6,11 +6,13 @@ import torch
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.training.config import DPOConfig
 from dpo_notes.training.dpo import train_dpo
-from dpo_notes.training.memory import OutOfMemory, memory_in_one_line
+from dpo_notes.training.out_of_memory import OutOfMemory, memory_in_one_line
 
 TOO_MUCH = {
     "CUDA": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has …"),
-    "Linux": RuntimeError("[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: …"),
+    "Linux": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: …"
+    ),
     "Windows": RuntimeError("[enforce fail at alloc_cpu.cpp:115] data. DefaultCPUAllocator: not enough memory: …"),
     "Python": MemoryError(),
 }
