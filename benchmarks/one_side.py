@@ -29,8 +29,9 @@ from dpo_notes.training.dpo import train_dpo
 WARM_UP = 2  # steps that are not counted
 CONTEXT = 1024
 OURS, TRL, TRL_TUNED = SIDES = ("ours", "TRL, default", "TRL, tuned")
+TRL_WITHOUT_CUDNN = "TRL, tuned, without cuDNN's attention"
 TUNED = {"precompute_ref_log_probs": True, "gradient_checkpointing": False, "optim": "adamw_torch_fused"}
-CHANGES = {TRL: {}, TRL_TUNED: TUNED}
+CHANGES = {TRL: {}, TRL_TUNED: TUNED, TRL_WITHOUT_CUDNN: TUNED}
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ def measure(work: Work) -> dict:
             losses.append(row["loss"])
             after_step()
     else:
+        if work.side == TRL_WITHOUT_CUDNN:
+            torch.backends.cuda.enable_cudnn_sdp(False)
         changes = CHANGES[work.side] | {"use_cpu": work.device == "cpu"}
         ordered = in_our_order(pairs, tokenizer, policy, config)
         _, losses = train_with_trl(policy, reference, ordered, tokenizer, config, after_step=after_step, **changes)

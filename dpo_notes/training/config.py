@@ -8,7 +8,7 @@ from dpo_notes.maths.errors import InputError
 
 SEEDS = 2**32  # so that an epoch's own seed is one too
 LEAST = {"epochs": 1, "batch_size": 1, "accumulation_steps": 1, "max_length": 2, "eval_every": 0, "eval_samples": 0}
-LEAST |= {"checkpoint_every": 0, "seed": 0}
+LEAST |= {"checkpoint_every": 0, "seed": 0, "tokens_per_batch": 0}
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class DPOConfig:
     epochs: int = 1  # times through the pairs; DPO overfits soon
     batch_size: int = 8  # pairs a forward pass and process
     accumulation_steps: int = 1  # forward passes an optimizer step
+    tokens_per_batch: int = 0  # if not 0, a forward pass holds pairs of so many tokens in all; the step stays the same
     warmup_fraction: float = 0.1  # of all steps, in which the learning rate rises; then it falls in a line to 0
     weight_decay: float = 0.0  # AdamW's, on matrices; the reference already holds the policy in place
     max_grad_norm: float = 1.0  # L2 norm to which the gradient is clipped

@@ -71,7 +71,8 @@ def train_dpo(
     eval_encoded = encode_pairs(tokenizer, eval_pairs or [], max_length=max_length)
     prompts = [render(tokenizer, pair)[0] for pair in (eval_pairs or [])[: config.eval_samples]]
     accelerator = new_accelerator()
-    steps = EpochSteps([len(pair) for pair in encoded], config, processes=accelerator.num_processes)
+    tokens = [len(pair.prompt) + len(pair.chosen) + len(pair.rejected) for pair in encoded]
+    steps = EpochSteps([*map(len, encoded)], config, processes=accelerator.num_processes, tokens=tokens)
     identity = {}
     if output_dir is not None:
         identity = run_identity(

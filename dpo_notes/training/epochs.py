@@ -25,11 +25,13 @@ Given, Made = TypeVar("Given"), TypeVar("Made")
 class EpochSteps:
     """The steps of a run on examples of these `lengths` (tokens): `steps[7]` is the seventh, a list of microbatches.
 
-    `config` holds epochs, batch_size, accumulation_steps and seed. Raises InputError for fewer examples than processes.
+    `config` holds epochs, batch_size, accumulation_steps and seed, and perhaps tokens_per_batch, of the `tokens` that
+    each example has in all. Raises InputError for fewer examples than processes.
     """
 
-    def __init__(self, lengths: Sequence[int], config, *, processes: int):
+    def __init__(self, lengths: Sequence[int], config, *, processes: int, tokens: Sequence[int] = ()):
         sizes = {"batch_size": config.batch_size, "accumulation_steps": config.accumulation_steps}
+        sizes |= {"tokens": tokens, "tokens_per_batch": getattr(config, "tokens_per_batch", 0)}
         # An epoch is ordered when it begins, and the last one asked for is kept.
         self._epoch = lru_cache(maxsize=1)(
             lambda epoch: epoch_steps(lengths, **sizes, processes=processes, seed=config.seed, epoch=epoch)

@@ -14,6 +14,7 @@ WRONG = {
     "epochs": [0, -1, 1.0, True],
     "batch_size": [0, 8.0, "8"],
     "accumulation_steps": [0, None],
+    "tokens_per_batch": [-1, 0.5],
     "warmup_fraction": [-0.1, 1.0, math.nan],
     "weight_decay": [-0.1, math.nan, math.inf],
     "max_grad_norm": [0.0, math.nan, math.inf],

@@ -87,3 +87,34 @@ def test_like_lengths_come_together():
     steps = epoch_steps(lengths, batch_size=4, accumulation_steps=1, processes=1, seed=0, epoch=0)
     spans = [{lengths[number] for number in pairs} for pairs in as_sets(steps)]
     assert max(max(span) - min(span) for span in spans) <= 2
+
+
+@given(
+    count=st.integers(0, 90),
+    most=st.integers(1, 60),
+    tokens=st.lists(st.integers(1, 40), min_size=90, max_size=90),
+    **SIZE,
+    **ORDER,
+)
+@settings(deadline=None)
+def test_by_tokens_a_step_holds_the_same_pairs_in_microbatches_that_fit(
+    count, most, tokens, batch_size, accumulation_steps, processes, seed, epoch
+):
+    """Only where there are fewer pairs than a multiple of the processes may two share a microbatch that is too large."""
+    how = {"batch_size": batch_size, "accumulation_steps": accumulation_steps, "processes": processes}
+    how |= {"seed": seed, "epoch": epoch}
+    by_pairs = epoch_steps(lengths_of(count), **how)
+    by_tokens = epoch_steps(lengths_of(count), **how, tokens=tokens, tokens_per_batch=most)
+    assert as_sets(by_tokens) == as_sets(by_pairs)
+    for step in by_tokens:
+        assert len(step) % processes == 0 and all(step)
+        over = [part for part in step if len(part) > 1 and sum(tokens[number] for number in part) > most]
+        assert not over or len(step) + processes > sum(map(len, step))
+
+
+def test_by_tokens_by_hand():
+    """Four pairs of 3 tokens, at most 6 at once: two and two; for three processes one of these is halved."""
+    how = {"batch_size": 4, "accumulation_steps": 1, "seed": 0, "epoch": 0, "tokens": [3] * 12, "tokens_per_batch": 6}
+    assert [len(part) for part in epoch_steps([1] * 4, processes=1, **how)[0]] == [2, 2]
+    assert [len(part) for part in epoch_steps([1] * 4, processes=3, **how)[0]] == [1, 1, 2]
+    assert [len(part) for part in epoch_steps([1] * 4, processes=1, **how | {"tokens_per_batch": 2})[0]] == [1] * 4
