@@ -51,19 +51,22 @@ def pair_logps(
     """
     inner = unwrapped(model)
     half = torch.is_autocast_enabled(inner.device.type) or inner.dtype in (torch.bfloat16, torch.float16)
-    return laid_out_logps(model, lay_out_pairs(model, pairs, half=half), reduction=reduction)
+    laid_out = lay_out_pairs(model, pairs, device=inner.device, half=half and not inner.training)
+    return laid_out_logps(model, laid_out, reduction=reduction)
 
 
-def lay_out_pairs(model: nn.Module, pairs: Sequence[EncodedPair], *, half: bool) -> PackedPairs | Batch:
+def lay_out_pairs(
+    model: nn.Module, pairs: Sequence[EncodedPair], *, device: torch.device, half: bool
+) -> PackedPairs | Batch:
     """The pairs as tensors, still on the CPU: packed (`packed.py`) if the model can be, else padded.
 
-    half: whether the model will compute in half precision, for which a GPU has a faster attention.
+    device: where the model will compute. half: whether it will do so in half precision and without dropout, for which a
+    GPU has a faster attention.
     """
-    inner = unwrapped(model)
-    if not can_pack(inner, longest=max(map(len, pairs))):
+    if not can_pack(unwrapped(model), longest=max(map(len, pairs))):
         return collate_pairs(pairs)
     packed = pack_pairs(pairs)
-    return with_segments(packed) if half and not inner.training and has_flash_attention(inner.device) else packed
+    return with_segments(packed) if half and has_flash_attention(device) else packed
 
 
 def laid_out_logps(

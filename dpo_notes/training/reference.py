@@ -56,10 +56,11 @@ class ReferencedPairs:
 
     def prepare(self, numbers: Sequence[int]) -> Scored:
         """The pairs with these numbers, laid out on the CPU."""
-        half = half_precision(self.accelerator.device, self.config.precision) is not None
-        pairs = lay_out_pairs(self.policy, [self.pairs[number] for number in numbers], half=half)
+        device = self.accelerator.device
+        half = half_precision(device, self.config.precision) is not None
+        pairs = lay_out_pairs(self.policy, [self.pairs[number] for number in numbers], device=device, half=half)
         logps = None if self.table is None else self.table[list(numbers)]
-        if self.accelerator.device.type == "cuda":
+        if device.type == "cuda":
             return Scored(pairs.pin_memory(), None if logps is None else logps.pin_memory())
         return Scored(pairs, logps)
 

@@ -10,7 +10,7 @@ from torch.nn.attention.bias import causal_lower_right
 from dpo_notes.language import score, segments
 from dpo_notes.language.packed import pack_pairs
 from dpo_notes.language.packed_forward import packed_token_logps
-from dpo_notes.language.score import batch_logps_readable, laid_out_logps, lay_out_pairs, pair_logps
+from dpo_notes.language.score import batch_logps_readable, lay_out_pairs, pair_logps
 from dpo_notes.language.segments import has_flash_attention, with_segments
 from dpo_notes.pairs.batches import collate_pairs
 from dpo_notes.pairs.encode import EncodedPair
@@ -81,9 +81,16 @@ def test_only_a_gpu_in_half_precision_gets_segments(tiny_model, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert has_flash_attention(torch.device("cuda"))
     monkeypatch.setattr(score, "has_flash_attention", lambda device: True)
-    assert lay_out_pairs(tiny_model, PAIRS, half=True).segments is not None
-    assert lay_out_pairs(tiny_model, PAIRS, half=False).segments is None
-    assert lay_out_pairs(tiny_model.train(), PAIRS, half=True).segments is None
+    where = {"device": torch.device("cuda")}  # though the model is not there yet
+    assert lay_out_pairs(tiny_model, PAIRS, **where, half=True).segments is not None
+    assert lay_out_pairs(tiny_model, PAIRS, **where, half=False).segments is None
+
+
+def test_a_model_in_training_mode_has_dropout_which_segments_have_not(tiny_model, monkeypatch):
+    monkeypatch.setattr(score, "has_flash_attention", lambda device: True)
+    monkeypatch.setattr(segments, "varlen_attn", None)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert len(torch.stack(pair_logps(tiny_model.train(), PAIRS))) == 2
 
 
 def test_under_autocast_pairs_are_scored_by_segments(tiny_model, monkeypatch):
@@ -94,7 +101,7 @@ def test_under_autocast_pairs_are_scored_by_segments(tiny_model, monkeypatch):
         segments, "varlen_attn", lambda *args, **settings: called.append(1) or by_loop(*args, **settings)
     )
     with torch.autocast("cpu", torch.bfloat16):
-        half = torch.stack(laid_out_logps(tiny_model, lay_out_pairs(tiny_model, PAIRS, half=True)))
+        half = torch.stack(pair_logps(tiny_model, PAIRS))
     assert len(called) == 2  # one a layer
     torch.testing.assert_close(half, exact, rtol=0.05, atol=0.05)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from dpo_notes.language import score
 from dpo_notes.language.load import frozen_copy
 from dpo_notes.language.score import batch_logps_readable
 from dpo_notes.pairs.batches import collate_pairs
@@ -82,6 +83,14 @@ def test_a_cached_reference_is_not_asked_again_and_a_live_one_is(nine):
     after = [logps(pairs, [0])[0] for pairs in (cached, live)]
     assert torch.equal(before[0], after[0])
     assert not torch.equal(before[1], after[1])
+
+
+def test_reference_and_policy_attend_in_the_same_way_though_the_policy_reaches_the_gpu_later(nine, monkeypatch):
+    """Where the run computes decides, not where the policy is, nor its mode, before the first step."""
+    asked = []
+    monkeypatch.setattr(score, "has_flash_attention", lambda device: asked.append(device) or False)
+    referenced = nine.referenced(policy=nine.reference.train(), config=DPOConfig(precision="bf16"))
+    assert asked == [referenced.accelerator.device] * 4
 
 
 def test_the_reference_gets_no_gradient_even_where_it_could(nine):
