@@ -26,6 +26,7 @@ from transformers.models.gpt2 import modeling_gpt2 as gpt2
 from transformers.pytorch_utils import Conv1D
 
 from dpo_notes.language.causal_rows import picked_out, put_back
+from dpo_notes.language.head import forward_of, unwrapped
 from dpo_notes.language.packed import PackedPairs
 from dpo_notes.maths.lean_logps import lean_backward, lean_forward
 
@@ -72,8 +73,17 @@ def _is_plain(module: nn.Module, config: GPT2Config) -> bool:
     return not getattr(module, "gradient_checkpointing", False) or not module.training
 
 
-def token_logps_by_hand(model: GPT2LMHeadModel, packed: PackedPairs) -> Float[Tensor, " response_tokens"]:
-    """Log-probability of each response token, in nats, in the order of `packed.response_tokens`."""
+def token_logps_by_hand(model: nn.Module, packed: PackedPairs) -> Float[Tensor, " response_tokens"]:
+    """Log-probability of each response token, in nats, in the order of `packed.response_tokens`.
+
+    A wrapper for several processes is called as it would be for the model itself: it prepares for the gradients then.
+    """
+    inner = unwrapped(model)
+    with forward_of(inner, lambda packed: _token_logps(inner, packed)):
+        return model(packed=packed)
+
+
+def _token_logps(model: GPT2LMHeadModel, packed: PackedPairs) -> Float[Tensor, " response_tokens"]:
     body = model.transformer
     weights = [body.wte.weight, body.wpe.weight]
     for block in body.h:

@@ -47,7 +47,7 @@ def output_and_logps(
             return chunked_picked_logps(states, head.weight, tokens, dtype=dtype)
 
     head = unwrapped(model).get_output_embeddings()
-    with _forward_of(head, logps):
+    with forward_of(head, logps):
         output = model(**inputs, use_cache=False)
     return output, output.logits
 
@@ -70,7 +70,7 @@ def head_sees_only(model: nn.Module, index: Int[Tensor, " tokens"]) -> Iterator[
             bias = None if head.bias is None else head.bias.float()
             return F.linear(states.to(dtype).float(), head.weight.to(dtype).float(), bias)
 
-    with _forward_of(head, logits):
+    with forward_of(head, logits):
         yield
 
 
@@ -92,13 +92,13 @@ def _factors(states: Tensor) -> torch.dtype:
 
 
 @contextmanager
-def _forward_of(head: nn.Module, function: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """While open, the head computes `function`, and the model's own forward runs unchanged around it."""
-    before = vars(head).get("forward")
-    head.forward = function
+def forward_of(module: nn.Module, function: Callable[..., Tensor]) -> Iterator[None]:
+    """While open, the module computes `function`; whatever stands around it, a model or a wrapper, runs unchanged."""
+    before = vars(module).get("forward")
+    module.forward = function
     try:
         yield
     finally:
-        del head.forward  # the class has its own
+        del module.forward  # the class has its own
         if before is not None:
-            head.forward = before
+            module.forward = before

@@ -76,7 +76,7 @@ def laid_out_logps(
     pairs = pairs.to(unwrapped(model).device)
     if isinstance(pairs, Batch):
         return batch_logps(model, pairs, reduction=reduction)
-    token_logps = token_logps_by_hand if can_do_by_hand(model, pairs) else packed_token_logps
+    token_logps = token_logps_by_hand if can_do_by_hand(unwrapped(model), pairs) else packed_token_logps
     chosen, rejected = sequence_logps(*in_rows(token_logps(model, pairs), pairs), reduction=reduction).chunk(2)
     return chosen, rejected
 

@@ -214,8 +214,15 @@ def test_long_rows_take_the_general_path(model, monkeypatch):
     assert can_do_by_hand(model, PACKED)
 
 
-def test_half_precision_and_wrappers_take_the_general_path(model, in_module):
-    assert not can_do_by_hand(in_module(model), PACKED)
+def test_a_wrapper_for_several_processes_is_called_and_changes_nothing(model, in_module, monkeypatch):
+    wrapper, called = in_module(model), []
+    wrapper.register_forward_hook(lambda module, inputs, output: called.append(output))
+    monkeypatch.setattr("dpo_notes.language.score.packed_token_logps", None)
+    torch.testing.assert_close(pair_logps(wrapper, PAIRS), pair_logps(model, PAIRS), rtol=0, atol=0)
+    assert len(called) == 1 and "forward" not in vars(model)
+
+
+def test_half_precision_takes_the_general_path(model):
     with torch.autocast("cpu", torch.bfloat16):
         assert not can_do_by_hand(model, PACKED)
     assert not can_do_by_hand(model.bfloat16(), PACKED)
