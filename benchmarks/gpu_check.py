@@ -1,11 +1,11 @@
-"""python benchmarks/gpu_check.py [--output FOLDER]    all that only a GPU can show, in one run of some six minutes
+"""python benchmarks/gpu_check.py [--output FOLDER]    all that only a GPU can show, in one run; six minutes are the aim
 
 1. The kernels do what the code takes them to do: FlashAttention aligns the last query with the last key, and matrix
    products of bfloat16 come in float32.
 2. Log-probabilities and gradients in bfloat16 beside the readable way in float32; the error of log-ratios at logits
    near -70, with rounded logits and as we compute them.
 3. Pairs a second and peak memory beside TRL: by default, tuned, and tuned without cuDNN's attention.
-4. A GPT-2 124M, pretrained on the corpus of reviews for about a minute, trained with DPO on the comparisons.
+4. A GPT-2 124M, pretrained on the corpus of reviews, trained with DPO on the comparisons.
 
 `--record` writes the tables into benchmarks/RESULTS.md and the run into data/recorded/gpu/; `--output` writes both into
 a folder instead. `--rehearse` goes through everything in small on a CPU, where nothing is measured. Needs the packages
@@ -14,11 +14,12 @@ of tests/requirements.txt.
 
 import argparse
 import io
+import json
 import statistics
 import sys
 import tempfile
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,6 +31,7 @@ from compare_trl import GPU, GPU_PEAK, LONG, run
 from one_side import OURS, TRL, TRL_TUNED, TRL_WITHOUT_CUDNN, Work, model_and_pairs
 
 from dpo_notes.cli import main as dpo_notes
+from dpo_notes.experiments.frontier.record import circumstances
 from dpo_notes.language.load import frozen_copy, load_model
 from dpo_notes.language.score import batch_logps_readable, pair_logps
 from dpo_notes.maths.chunked_logps import chunked_picked_logps
@@ -164,9 +166,8 @@ def train_124m(device: str, folder: Path) -> str:
     _, tokenizer = load_model()
     torch.manual_seed(0)
     model = new_model(tokenizer, config)
-    model.resize_token_embeddings(
-        50257, mean_resizing=False
-    )  # as many rows as GPT-2 has; the tokenizer uses the first 2,000
+    # As many rows as GPT-2 has; the tokenizer uses the first 2,000.
+    model.resize_token_embeddings(50257, mean_resizing=False)
     texts = [one.text for one in sample_documents(60 * config.steps, generator=torch.Generator().manual_seed(0))]
     losses = [row["loss"] for row in pretrain(model, tokenizer, texts, config)]
     with tempfile.TemporaryDirectory() as place:
@@ -175,26 +176,22 @@ def train_124m(device: str, folder: Path) -> str:
         tokenizer.save_pretrained(start)
         settings = ["batch_size=32", "learning_rate=2e-5", "max_length=128", "eval_every=47", "epochs=2"]
         settings += ["eval_samples=256"] if device == "cuda" else ["eval_samples=4", "epochs=1"]
-        words = [
-            "train",
-            "--model",
-            str(start),
-            "--data",
-            "embedded",
-            "--beta",
-            "1",
-            "--output",
-            str(Path(place) / "run"),
-        ]
+        words = f"train --model {start} --data embedded --beta 1 --output {place}/run".split()
         with redirect_stdout(io.StringIO()) as said:
             assert dpo_notes([*words, *(word for setting in settings for word in ("--set", setting))]) == 0
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("metrics.jsonl", "curves.png", "samples.md"):
             (folder / name).write_bytes((Path(place) / "run" / name).read_bytes())
+    facts = circumstances("python benchmarks/gpu_check.py") | {"device": name_of(device), "pretraining": asdict(config)}
+    (folder / "run.json").write_text(json.dumps(facts | {"beta": 1, "settings": settings}, indent=1) + "\n")
     table = said.getvalue()
     table = table[table.index("held out  ") : table.index("curves:")].rstrip()
     last = statistics.mean(losses[-20:])
     return f"Pretrained on the reviews for {config.steps} steps, to {last:.2f} nats a token; then DPO:\n\n```\n{table}\n```"
+
+
+def name_of(device: str) -> str:
+    return "a CPU, in small, as a rehearsal" if device == "cpu" else torch.cuda.get_device_name()
 
 
 def main() -> int:
@@ -206,12 +203,16 @@ def main() -> int:
     device = "cpu" if args.rehearse else "cuda"
     if device == "cuda" and not torch.cuda.is_available():
         parser.error("this machine has no CUDA device; --rehearse goes through the script on a CPU")
-    name = "a CPU, in small, as a rehearsal" if args.rehearse else torch.cuda.get_device_name()
     folder = (args.output or Path(tempfile.mkdtemp())) / "gpu" if not args.record else RECORDED
     parts = kernels(device) + values_and_gradients(device, SMALL if args.rehearse else LONG) + noise(device)
     print("\n".join(parts), flush=True)
     text = "\n\n".join(
-        [f"On {name}.", "\n".join(f"- {part}" for part in parts), speeds(all_works(device)), train_124m(device, folder)]
+        [
+            f"On {name_of(device)}.",
+            "\n".join(f"- {part}" for part in parts),
+            speeds(all_works(device)),
+            train_124m(device, folder),
+        ]
     )
     print(text)
     if args.output:

@@ -10,8 +10,8 @@ FILE = Path(__file__).with_name("RESULTS.md")
 BEGINNING = """# Results, as they were printed
 
 Each section is what one command wrote here with `--record`. Times on another machine differ; ratios within a run were
-measured side by side. Nothing here was measured on a GPU, for want of one: `python benchmarks/gpu_check.py` stands
-ready, and goes through in six minutes.
+measured side by side. Nothing here was measured on a GPU, for want of one: `python benchmarks/gpu_check.py` is
+prepared for one, and has only been rehearsed on a CPU.
 """
 
 

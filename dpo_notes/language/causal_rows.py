@@ -23,8 +23,8 @@ def causal_rows(
 ) -> tuple[Float[Tensor, "1 tokens heads channels"], None]:
     """Attention from each response to its prompt and itself, and within each prompt.
 
-    Padding is on the right, where no earlier token sees it, so no mask is needed. A prompt attends twice, to no other
-    end: attention is a small part of a step.
+    Padding is on the right, where no earlier token sees it, so no mask is needed. Each prompt attends twice, with the
+    same result, which costs little: attention is a small part of a step.
     transformers calls this in place of its own attention when the model's configuration names "causal_rows", and passes
     on `packed`, which the model was called with.
     """

@@ -1,7 +1,7 @@
 """The whole of GPT-2 by hand: from packed pairs to log-probabilities and back to the gradient of every weight.
 
-Autograd would build the backward pass from some 170 recorded operations of an embedded model's step, and a small
-model's time goes into recording. Here all of it is one operation, whose backward pass is written out. Each pair of
+Autograd would build the backward pass from some 170 recorded operations of an embedded model's step, and some of a
+small model's time goes into recording them. Here all of it is one operation, whose backward pass is written out. Each pair of
 functions below is one part of the model, forwards and backwards; a backward function takes the gradient of the part's
 output, named d_…, and returns that of its input and of its weights. They all follow from three rules:
 
@@ -34,7 +34,7 @@ aten = torch.ops.aten
 EVERYTHING = [True, True, True]  # gradients of a layer norm's input, weight and bias
 KNOWN = (GPT2LMHeadModel, gpt2.GPT2Model, gpt2.GPT2Block, gpt2.GPT2Attention, gpt2.GPT2MLP)
 KNOWN += (nn.ModuleList, nn.Embedding, nn.LayerNorm, nn.Linear, nn.Dropout, nn.GELU, Conv1D)
-LONGEST = 256  # tokens of a row; in longer ones, an attention that keeps no probabilities is faster
+LONGEST = 256  # tokens of a row; all probabilities of attention are kept, which in longer rows would take much memory
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 

@@ -20,7 +20,6 @@ def memory_in_one_line(what: str) -> Iterator[None]:
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not isinstance(error, torch.OutOfMemoryError | MemoryError) and not any(w in str(error) for w in CPU_WORDS):
             raise
-        # The error's frames hold the tensors of the step; without them the memory is free again.
         raise OutOfMemory(
             f"{what} does not fit into memory; halve batch_size and double accumulation_steps, which makes the same "
             "steps, or lower max_length"
